@@ -1,0 +1,42 @@
+"""Every exception of the server. Nothing else in the house defines one."""
+
+
+class GreenhornError(Exception):
+    """Base of all exceptions below; never raised itself."""
+
+
+class ConfigError(GreenhornError):
+    """A setting, a bind address or a file named by one is wrong.
+
+    The message is for the person who wrote it: what, where, and what would be valid. Ends the start with exit code 1.
+    """
+
+
+class AppLoadError(GreenhornError):
+    """The application named by APP_MODULE cannot be had.
+
+    `exit_code` is gunicorn's: 3 when its module cannot be imported, 4 when the module has no such callable.
+    """
+
+    def __init__(self, message: str, exit_code: int = 4) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class HTTPError(GreenhornError):
+    """A request that is answered by the server itself, with `status`, and whose connection then closes.
+
+    `detail` says why, for the log and in the short plain body; it is fixed text that quotes nothing of the request.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.detail = detail
+
+
+class ClientGone(GreenhornError, ConnectionError):  # noqa: N818 - an event of the network, not a fault
+    """The peer reset or closed the connection, or stopped reading for longer than it may.
+
+    A `ConnectionError` too, for applications that expect one from `write()`.
+    """
