@@ -1,0 +1,432 @@
+"""A server as a test sees it: the real command in a process group of its own, on a kernel-picked port.
+
+The command is `python -m greenhorn`, or what GREENHORN_TEST_COMMAND names, so that the same tests can be
+tried on another server: GREENHORN_TEST_COMMAND="gunicorn -k gthread --threads 4 --no-control-socket".
+"""
+
+import io
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from email.message import Message
+from http.client import HTTPResponse, parse_headers
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+
+import httpx
+
+if TYPE_CHECKING:
+    from _typeshed import WriteableBuffer
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+DEADLINE = 15.0
+"""Seconds in which a server must be ready, answer, or be gone: far more than it needs on a busy machine."""
+
+COMMAND = shlex.split(os.environ.get("GREENHORN_TEST_COMMAND", "")) or [sys.executable, "-m", "greenhorn"]
+LISTENING = re.compile(r"Listening at: (.+) \(\d+\)$", re.MULTILINE)
+READY = re.compile(r"Worker ready \(pid: (\d+)\)")
+BOOTING = re.compile(r"Booting worker with pid: (\d+)")
+STEERING = (
+    "GUNICORN_CMD_ARGS",
+    "GREENHORN_CMD_ARGS",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "NOTIFY_SOCKET",
+    "PORT",
+    "WEB_CONCURRENCY",
+)
+"""Variables that would steer a server from outside the test."""
+
+T = TypeVar("T")
+
+
+def wait_until(
+    condition: Callable[[], T | None], timeout: float = DEADLINE, what: str = "the condition"
+) -> T:
+    """Return the first true value of `condition`, asked every 5 ms; AssertionError after `timeout` s."""
+    expires = time.monotonic() + timeout
+    while not (value := condition()):
+        if time.monotonic() > expires:
+            raise AssertionError(f"waited {timeout:g} s in vain for {what}")
+        time.sleep(0.005)
+    return value
+
+
+@dataclass(frozen=True)
+class Process:
+    """A living process; one that has ended and only waits to be reaped is none."""
+
+    pid: int
+    parent: int
+    group: int
+    name: str
+
+
+def processes() -> Iterator[Process]:
+    """Yield every living process: from /proc, and from ps where there is no /proc."""
+    if Path("/proc/self/stat").exists():
+        rows = [row for stat in Path("/proc").glob("[0-9]*/stat") if (row := _stat_row(stat))]
+    else:
+        command = ["ps", "-A", "-o", "pid=,stat=,ppid=,pgid=,comm="]
+        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        rows = [line.split(None, 4) for line in listing.splitlines()]
+    for pid, state, parent, group, name in rows:
+        if state[0] not in "ZX":
+            yield Process(int(pid), int(parent), int(group), name)
+
+
+def _stat_row(stat: Path) -> list[str] | None:
+    try:
+        head, _, rest = stat.read_text(errors="replace").rpartition(")")
+    except (FileNotFoundError, ProcessLookupError):
+        return None  # it ended since the directory was listed
+    pid, _, name = head.partition(" (")
+    return [pid, *rest.split()[:3], name]
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A final answer: `headers` are found in any case, `body` is decoded from its framing."""
+
+    version: str
+    status: int
+    reason: str
+    headers: Message
+    body: bytes
+
+    @property
+    def text(self) -> str:
+        """The body as UTF-8."""
+        return self.body.decode()
+
+
+class AnswerReader:
+    """Reads the answers of one connection in order, pipelined ones too. The socket stays its owner's."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._stream = _Stream(_Received(connection))
+
+    def begin(self, method: str = "GET") -> HTTPResponse:
+        """Return the next answer when its head is there, for the test to read the body piece by piece."""
+        response = HTTPResponse(self._stream, method=method)  # type: ignore[arg-type]
+        response.begin()
+        return response
+
+    def read(self, method: str = "GET") -> Answer:
+        """Return the next answer whole; `method` is that of its request, since HEAD has no body.
+
+        An interim 100 is skipped. Raises http.client.RemoteDisconnected at the end of the stream and
+        IncompleteRead in the middle of an answer.
+        """
+        response = self.begin(method)
+        version = "HTTP/1.1" if response.version == 11 else "HTTP/1.0"
+        return Answer(version, response.status, response.reason, response.headers, response.read())
+
+
+class _Received(io.RawIOBase):
+    """What arrives, as a raw file that, unlike that of `makefile()`, does not keep a closed socket open."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: "WriteableBuffer") -> int:
+        return self._connection.recv_into(buffer)
+
+
+class _Stream(io.BufferedReader):
+    """Both the socket that HTTPResponse wants and the file that it makes of it."""
+
+    def makefile(self, *_: Any) -> "_Stream":
+        return self
+
+    def close(self) -> None:
+        """Stay open: HTTPResponse closes its stream after each answer, and the next one is behind it."""
+
+
+def curl(*arguments: str, data: bytes | None = None, stdin: BinaryIO | None = None) -> Answer:
+    """Run curl, with `data` or the file `stdin` as its standard input, and return the last answer.
+
+    AssertionError with curl's own words when it fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        head, body = Path(folder, "head"), Path(folder, "body")
+        command = ["curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "50"]
+        command += ["--dump-header", str(head), "--output", str(body), *arguments]
+        source: dict[str, Any] = (
+            {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
+        )
+        result = subprocess.run(command, capture_output=True, check=False, timeout=55, **source)
+        assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr.decode()}"
+        content = body.read_bytes() if body.exists() and "--head" not in arguments else b""
+        last = (
+            head.read_bytes().rstrip(b"\r\n").split(b"\r\n\r\n")[-1]
+        )  # behind interim answers and redirects
+    line, _, fields = last.partition(b"\r\n")
+    version, status, reason = (*line.decode().split(" ", 2), "")[:3]
+    return Answer(version, int(status), reason, parse_headers(io.BytesIO(fields + b"\r\n\r\n")), content)
+
+
+@dataclass(frozen=True)
+class Launch:
+    """What a test asks of a server; the fields are the arguments of the `server` fixture.
+
+    `app` is APP_MODULE and `arguments` stand before it. `app_source` is written to a module of its own which
+    is served as `written:application` unless `app` names something else. `config` is the text of a
+    configuration file. `bind` is one address or several; an empty sequence leaves it to the configuration.
+    `workers` is how many to start and to wait for; with None the command line does not say, and one must be
+    ready. `ready=False` returns at once, for a start that is meant to fail. TERM must lead to `exit_code`.
+    """
+
+    app: str | None = None
+    arguments: Sequence[str] = ()
+    app_source: str | None = None
+    config: str | None = None
+    env: Mapping[str, str] = field(default_factory=dict)
+    bind: str | Sequence[str] = "127.0.0.1:0"
+    workers: int | None = 1
+    pythonpath: Sequence[Path] = (EXAMPLES,)
+    ready: bool = True
+    exit_code: int = 0
+    allow_traceback: bool = False
+
+    def command(self, folder: Path) -> list[str]:
+        """Return the argv; writes the application and the configuration file into `folder`."""
+        path = list(self.pythonpath)
+        if self.app_source is not None:
+            (folder / "written.py").write_text(self.app_source)
+            path.insert(0, folder)
+        command = [*COMMAND, "--pythonpath", ",".join(map(str, path))]
+        if self.config is not None:
+            (folder / "config.py").write_text(self.config)
+            command += ["--config", str(folder / "config.py")]
+        for address in [self.bind] if isinstance(self.bind, str) else self.bind:
+            command += ["--bind", address]
+        if self.workers is not None:
+            command += ["--workers", str(self.workers)]
+        app = self.app or ("written:application" if self.app_source is not None else None)
+        return [*command, *self.arguments, *([app] if app else [])]
+
+
+class StartServer(Protocol):
+    """Starts a server and returns it when its workers are ready; `Launch` says what the options mean."""
+
+    def __call__(self, app: str | None = None, *arguments: str, **options: Any) -> "Server": ...
+
+
+class Server:
+    """A running server. Made by the `server` fixture, which also ends it and checks what it leaves behind.
+
+    `folder` is its working directory (empty, private); its standard output and error go to files there.
+    """
+
+    def __init__(self, launch: Launch, folder: Path) -> None:
+        self.launch = launch
+        self.folder = folder
+        self.temporary = folder / "tmp"
+        self.temporary.mkdir(parents=True)
+        self._open: list[socket.socket | httpx.Client] = []
+        self._waited = False
+        command = launch.command(folder)
+        outside = {name: value for name, value in os.environ.items() if name not in STEERING}
+        with self._file("stdout").open("wb") as out, self._file("stderr").open("wb") as err:
+            self._process = subprocess.Popen(
+                command,
+                cwd=folder,
+                env={**outside, "TMPDIR": str(self.temporary), **launch.env},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+
+    def _file(self, name: str) -> Path:
+        return self.folder / f"{name}.log"
+
+    # What it is
+
+    @property
+    def pid(self) -> int:
+        """Of the master, which leads the process group."""
+        return self._process.pid
+
+    @property
+    def addresses(self) -> list[str]:
+        """Where it listens, as it logged: `http://127.0.0.1:43210`, `unix:/path`."""
+        match = LISTENING.search(self.log())
+        assert match, f"it never said where it listens:\n{self.log()}"
+        return match[1].split(",")
+
+    @property
+    def url(self) -> str:
+        """The first address that is a URL, without a slash at the end."""
+        return next(address for address in self.addresses if "://" in address)
+
+    @property
+    def port(self) -> int:
+        """The TCP port of `url`."""
+        return int(self.url.rpartition(":")[2])
+
+    def worker_pids(self) -> list[int]:
+        """Return the living children of the master, in order."""
+        return sorted(process.pid for process in processes() if process.parent == self.pid)
+
+    def worker_pid(self) -> int:
+        """Return the only worker's pid."""
+        [pid] = self.worker_pids()
+        return pid
+
+    # What it says
+
+    def log(self) -> str:
+        """Return its standard error so far."""
+        return self._file("stderr").read_text(errors="replace")
+
+    def stdout(self) -> str:
+        """Return its standard output so far."""
+        return self._file("stdout").read_text(errors="replace")
+
+    def wait_for_log(self, pattern: str, timeout: float = DEADLINE) -> re.Match[str]:
+        """Return the first match of `pattern` (multi-line) in the log, within `timeout` seconds."""
+        expression = re.compile(pattern, re.MULTILINE)
+        try:
+            return wait_until(lambda: expression.search(self.log()), timeout, f"{pattern!r} in the log")
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.log()}") from None
+
+    def wait_until_ready(self) -> None:
+        """Return when it listens and its workers are ready; AssertionError if it ends or hangs instead."""
+        try:
+            wait_until(lambda: self._process.poll() is not None or self._is_ready(), what="a ready server")
+        except AssertionError as error:
+            raise AssertionError(f"{error}:\n{self.log()}") from None
+        code = self._process.poll()
+        assert code is None, f"it ended with {code} instead of becoming ready:\n{self.log()}"
+
+    def _is_ready(self) -> bool:
+        log = self.log()
+        workers = set(READY.findall(log))
+        if not workers and "GREENHORN_TEST_COMMAND" in os.environ:
+            workers = set(
+                BOOTING.findall(log)
+            )  # gunicorn does not say more; the kernel holds connections until then
+        return bool(LISTENING.search(log)) and len(workers) >= (self.launch.workers or 1)
+
+    # Talking to it
+
+    def connect(self, timeout: float = DEADLINE) -> socket.socket:
+        """Return a new connection to `url`, without TLS, whose calls fail after `timeout` seconds."""
+        connection = socket.create_connection(("127.0.0.1", self.port), timeout)
+        self._open.append(connection)
+        return connection
+
+    def exchange(self, request: bytes) -> bytes:
+        """Send `request` over a new connection and return all bytes until the server closes it."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            received = bytearray()
+            while data := connection.recv(65536):
+                received += data
+            return bytes(received)
+
+    def request(self, request: bytes) -> Answer:
+        """Send `request` over a new connection and return the first final answer."""
+        with self.connect() as connection:
+            connection.sendall(request)
+            return AnswerReader(connection).read(request.split(b" ", 1)[0].decode())
+
+    def client(self, **options: Any) -> httpx.Client:
+        """Return a client for `url` that ignores proxies; it is closed when the server is stopped."""
+        client = httpx.Client(base_url=self.url, trust_env=False, timeout=DEADLINE, **options)
+        self._open.append(client)
+        return client
+
+    # Its end
+
+    def signal(self, number: int) -> None:
+        """Send the signal to the master alone."""
+        self._process.send_signal(number)
+
+    def wait(self, timeout: float = DEADLINE) -> int:
+        """Return the exit code of a server that must end within `timeout` seconds, for the test to judge."""
+        try:
+            code = self._process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it still runs after {timeout:g} s:\n{self.log()}") from None
+        self._waited = True
+        return code
+
+    def stop(self, timeout: float = DEADLINE) -> int:
+        """Close this test's connections, send TERM, and return the exit code within `timeout` seconds."""
+        self._close_connections()
+        if self._process.poll() is None:
+            self.signal(signal.SIGTERM)
+        return self.wait(timeout)
+
+    def finish(self) -> list[str]:
+        """End the server if it still runs, and return everything that is wrong with the way it went."""
+        self._close_connections()
+        problems = [*self._end(), *self._leftovers()]
+        if "Traceback (most recent call last)" in self.log() and not self.launch.allow_traceback:
+            problems.append("there is a traceback in the log")
+        return problems
+
+    def _close_connections(self) -> None:
+        while self._open:
+            self._open.pop().close()
+
+    def _end(self) -> list[str]:
+        code = self._process.poll()
+        if code is not None:
+            return [] if self._waited else [f"it ended by itself with {code}"]
+        try:
+            code = self.stop()
+        except AssertionError:
+            return [f"it did not end within {DEADLINE:g} s after TERM"]
+        return (
+            []
+            if code == self.launch.exit_code
+            else [f"it ended with {code}, not with {self.launch.exit_code}"]
+        )
+
+    def _group(self) -> list[Process]:
+        return [process for process in processes() if process.group == self.pid]
+
+    def _leftovers(self) -> list[str]:
+        problems = []
+        if left := self._group():
+            problems.append(f"it left processes: {left}")
+            for process in left:
+                with suppress(ProcessLookupError):
+                    os.kill(process.pid, signal.SIGKILL)
+            self._process.wait(DEADLINE)
+        match = LISTENING.search(self.log())
+        for address in match[1].split(",") if match else []:
+            if address.startswith("unix:"):
+                if Path(address.removeprefix("unix:")).is_socket():
+                    problems.append(f"it left {address}")
+            elif accepts(address):
+                problems.append(f"{address} still accepts connections")
+        problems += [f"it left the file {path}" for path in self.temporary.rglob("*") if not path.is_dir()]
+        return problems
+
+
+def accepts(url: str) -> bool:
+    """Tell whether somebody accepts connections at the URL's host and port."""
+    host, _, port = url.partition("://")[2].rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), DEADLINE).close()
+    except ConnectionRefusedError:
+        return False
+    return True
