@@ -1,0 +1,142 @@
+"""Push decoders for a request's body (RFC 9112 sections 6.2 and 7.1): feed what came, take what it says."""
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.grammar import FORBIDDEN_TRAILERS, find_fault_in_head, is_token, match_chunk_line
+from greenhorn.http.head import Limits
+
+LONGEST_CHUNK_LINE = 4096
+"""Bytes of a chunk's size and extensions."""
+FREE_OVERHEAD = 16
+"""Framing bytes that a chunk may cost without being counted, beside as many as it carries data."""
+LARGEST_OVERHEAD = 16384
+"""Counted framing bytes in a body: an endless flood of extensions or one-byte chunks ends here."""
+
+
+class LengthBody:
+    """A body of a known number of bytes. Not shared between threads."""
+
+    __slots__ = ("done", "excess", "remaining", "trailers")
+
+    def __init__(self, length: int) -> None:
+        self.remaining = length
+        self.done = length == 0
+        self.excess = b""
+        """What was fed beyond the end: the beginning of the next request."""
+        self.trailers: list[tuple[str, str]] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take `data` from the wire and return the bytes of the body in it."""
+        if len(data) > self.remaining:
+            self.excess = data[self.remaining :]
+            data = data[: self.remaining]
+        self.remaining -= len(data)
+        self.done = self.remaining == 0
+        return data
+
+
+class ChunkedBody:
+    """A body in chunks, with bounded extensions, overhead and trailers. Not shared between threads."""
+
+    __slots__ = ("_left", "_limits", "_overhead", "_pending", "_read", "_trailer_size", "done", "excess", "trailers")
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._pending = b""
+        self._left = 0
+        self._overhead = 0
+        self._trailer_size = 0
+        self._read = self._read_size
+        self.done = False
+        self.excess = b""
+        """What was fed beyond the end: the beginning of the next request."""
+        self.trailers: list[tuple[str, str]] = []
+
+    def feed(self, data: bytes) -> bytes:
+        """Take `data` from the wire and return the decoded bytes in it; raises `HTTPError` 400 or 431."""
+        data = self._pending + data if self._pending else data
+        decoded: list[bytes] = []
+        at = 0
+        while not self.done:
+            after = self._read(data, at, decoded)
+            if after < 0:
+                break
+            at = after
+        if self.done:
+            self.excess = data[at:]
+            self._pending = b""
+        else:
+            self._pending = data[at:]
+        return decoded[0] if len(decoded) == 1 else b"".join(decoded)
+
+    # Each reader takes the data and where it stands in it, and returns where it stands afterwards, or -1 to say
+    # that it needs more than there is.
+
+    def _read_size(self, data: bytes, at: int, _: list[bytes]) -> int:
+        end = _line_end(data, at, LONGEST_CHUNK_LINE, "a chunk's size and extensions are too long")
+        if end < 0:
+            return -1
+        line = match_chunk_line(data[at:end])
+        if line is None:
+            raise HTTPError(400, "a chunk's size or extension is malformed")
+        self._left = int(line[1], 16)
+        self._overhead += max(0, end - at - FREE_OVERHEAD - 2 * self._left)
+        if self._overhead > LARGEST_OVERHEAD:
+            raise HTTPError(400, "the chunks cost more than they carry")
+        self._read = self._read_data if self._left else self._read_trailer
+        return end + 2
+
+    def _read_data(self, data: bytes, at: int, decoded: list[bytes]) -> int:
+        if at == len(data):
+            return -1
+        piece = data[at : at + self._left] if at or len(data) > self._left else data
+        decoded.append(piece)
+        self._left -= len(piece)
+        if not self._left:
+            self._read = self._read_data_end
+        return at + len(piece)
+
+    def _read_data_end(self, data: bytes, at: int, _: list[bytes]) -> int:
+        end = data[at : at + 2]
+        if end != b"\r\n":
+            if b"\r\n".startswith(end):
+                return -1
+            raise HTTPError(400, "a chunk is longer or shorter than its size says")
+        self._read = self._read_size
+        return at + 2
+
+    def _read_trailer(self, data: bytes, at: int, _: list[bytes]) -> int:
+        end = _line_end(data, at, self._limits.field_size, "a trailer field is too large")
+        if end < 0:
+            return -1
+        if end == at:
+            self.done = True
+            return at + 2
+        self._trailer_size += end - at + 2
+        if self._trailer_size > self._limits.field_size:
+            raise HTTPError(431, "the trailer section is larger than limit_request_field_size")
+        if len(self.trailers) >= self._limits.fields:
+            raise HTTPError(431, "there are more trailer fields than limit_request_fields")
+        self.trailers.append(_parse_trailer(data[at:end]))
+        return end + 2
+
+
+def _line_end(data: bytes, at: int, longest: int, complaint: str) -> int:
+    """Where the CRLF of the line stands that begins at `at`, or -1 while it has not come."""
+    end = data.find(b"\r\n", at, at + longest + 2)
+    if end < 0:
+        if len(data) - at > longest:
+            raise HTTPError(400, complaint)
+        if find_fault_in_head(data, at):
+            raise HTTPError(400, "the framing of a chunk has a control character or a bare CR or LF")
+    return end
+
+
+def _parse_trailer(line: bytes) -> tuple[str, str]:
+    if find_fault_in_head(line) or b"\r" in line:
+        raise HTTPError(400, "a trailer field has a control character")
+    name, colon, value = line.decode("latin-1").partition(":")
+    if not colon or not is_token(name):
+        raise HTTPError(400, "a trailer field has no name directly followed by a colon")
+    if name.lower() in FORBIDDEN_TRAILERS:
+        raise HTTPError(400, "a trailer field belongs into the head")
+    return name, value.strip(" \t")

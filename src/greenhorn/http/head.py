@@ -1,0 +1,287 @@
+"""The head of a request (RFC 9112 sections 2, 3, 5 and 6): bytes in, a `RequestHead` out, or an `HTTPError`."""
+
+from typing import NamedTuple
+from urllib.parse import unquote_to_bytes
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.grammar import (
+    HEAD_OCTETS,
+    find_fault_in_head,
+    is_authority_form,
+    is_host,
+    is_token,
+    is_version,
+    match_absolute_form,
+)
+from greenhorn.http.names import FieldNames
+
+METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"))
+LONGEST_LENGTH = 20
+"""Digits of the largest Content-Length that is taken for a length: those of 2**64."""
+KNOWN_HOSTS = 256
+"""How many different Host values are remembered as well-formed."""
+
+
+class Limits(NamedTuple):
+    """What a request may need, in bytes; for each, 0 stands for "no limit" unless said otherwise."""
+
+    request_line: int = 4094
+    fields: int = 100
+    """How many fields a head or a trailer section may have; always a number above 0."""
+    field_size: int = 8190
+    """One field line with its CRLF; always a number above 0."""
+    head: int = 65536
+    """Request line and fields together."""
+    body: int = 0
+    """The decoded body."""
+
+
+class Leniency(NamedTuple):
+    """gunicorn's compatibility switches, all off by default: each one accepts what RFC 9112 lets a server refuse."""
+
+    obsolete_folding: bool = False
+    casefold_method: bool = False
+
+
+class RequestHead:
+    """One request up to its body. Made by `parse_head`, owned by the connection's owner, never shared.
+
+    `fields` maps environ keys (`HTTP_ACCEPT`, `CONTENT_TYPE`) to values; `path` is percent-decoded, `query` is not;
+    both, like all values, are str of code points up to 255 (PEP 3333). `length` is the body's length in bytes, or
+    None for a chunked body.
+    """
+
+    __slots__ = (
+        "chunked",
+        "expects_continue",
+        "fields",
+        "keep_alive",
+        "length",
+        "method",
+        "path",
+        "query",
+        "target",
+        "version",
+    )
+
+    def __init__(
+        self, method: str, target: str, version: str, path: str, query: str, fields: dict[str, str]
+    ) -> None:
+        self.method = method
+        self.target = target
+        self.version = version
+        self.path = path
+        self.query = query
+        self.fields = fields
+        self.length: int | None = 0
+        self.chunked = False
+        self.keep_alive = version == "HTTP/1.1"
+        self.expects_continue = False
+
+    @property
+    def request_line(self) -> str:
+        """The request line as it was received."""
+        return f"{self.method} {self.target} {self.version}"
+
+
+def check_unfinished_head(data: bytes, checked: int, limits: Limits) -> None:
+    """Refuse a head whose end has not come yet as soon as it can no longer become a good one.
+
+    `checked` is how many bytes of `data` an earlier call has seen. Raises `HTTPError` 400, 414 or 431.
+    """
+    if find_fault_in_head(data, max(0, checked - 1)):
+        raise _fault_in_head(data)
+    line_end = data.find(b"\r\n", 2)
+    if limits.request_line and (line_end if line_end > 0 else len(data)) > limits.request_line + 2:
+        raise HTTPError(414, "the request line is longer than limit_request_line")
+    if limits.head and len(data) > limits.head:
+        raise HTTPError(431, "the head is larger than limit_request_head")
+
+
+def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Leniency = Leniency()) -> RequestHead:  # noqa: B008 - immutable
+    """Parse a whole head: `data` ends before the CRLFCRLF that ends the head.
+
+    Raises `HTTPError` 400, 414, 417, 431, 501 or 505. Pool threads call it; `names` may be shared between them.
+    """
+    if data.translate(None, HEAD_OCTETS) or not data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n"):
+        raise _fault_in_head(data)
+    text = data.decode("latin-1")
+    if leniency.obsolete_folding:
+        text = _unfold(text, limits)
+    lines = text.split("\r\n")
+    if not lines[0] and len(lines) > 1:
+        del lines[0]  # RFC 9112 2.2: one empty line before the request line is ignored
+    _check_sizes(data, lines, limits)
+    parts = lines[0].split(" ")
+    if len(parts) != 3:  # noqa: PLR2004 - method SP target SP version
+        raise HTTPError(400, "the request line is not method, target and version with one space between them")
+    method, target, version = parts
+    if version not in ("HTTP/1.1", "HTTP/1.0"):
+        raise _bad_version(version)
+    if method not in METHODS:
+        method = _check_method(method, casefold=leniency.casefold_method)
+
+    fields: dict[str, str] = {}
+    for line in lines[1:]:
+        name, colon, value = line.partition(":")
+        if not colon:
+            raise HTTPError(400, "a field line has no colon")
+        key = names[name]
+        if key is None:
+            continue
+        value = value.strip(" \t")
+        if key in fields:
+            value = _join(key, fields[key], value)
+        fields[key] = value
+
+    if target[:1] == "/" and method != "CONNECT":
+        if not target.isascii() or "#" in target or "\t" in target:
+            raise HTTPError(400, "the target has a character that belongs percent-encoded")
+        path, _, query = target.partition("?")
+    else:
+        path, query = _other_target(method, target, fields)
+    if "%" in path:
+        path = unquote_to_bytes(path).decode("latin-1")
+
+    head = RequestHead(method, target, version, path, query, fields)
+    host = fields.get("HTTP_HOST")
+    if host not in names.hosts:
+        _check_host(host, version, names.hosts)
+    if "HTTP_TRANSFER_ENCODING" in fields:
+        _frame_chunked(head, fields)
+    elif "CONTENT_LENGTH" in fields:
+        head.length = _content_length(fields)
+    if "HTTP_CONNECTION" in fields:
+        _read_connection(head, fields["HTTP_CONNECTION"])
+    if "HTTP_EXPECT" in fields:
+        _read_expectation(head, fields["HTTP_EXPECT"])
+    if method == "CONNECT":
+        head.keep_alive = False  # what follows belongs to a tunnel that nobody digs here
+    return head
+
+
+def _fault_in_head(data: bytes) -> HTTPError:
+    fault = find_fault_in_head(data)
+    if fault and fault.group() in (b"\r", b"\n"):
+        return HTTPError(400, "a line ends in a bare CR or LF")
+    if data.endswith(b"\r"):
+        return HTTPError(400, "a line ends in a bare CR or LF")
+    return HTTPError(400, "the head has a control character")
+
+
+def _check_sizes(data: bytes, lines: list[str], limits: Limits) -> None:
+    if limits.head and len(data) > limits.head:
+        raise HTTPError(431, "the head is larger than limit_request_head")
+    if len(lines) - 1 > limits.fields:
+        raise HTTPError(431, "there are more fields than limit_request_fields")
+    if limits.request_line and len(lines[0]) > limits.request_line:
+        raise HTTPError(414, "the request line is longer than limit_request_line")
+    if len(data) > limits.field_size and any(len(line) + 2 > limits.field_size for line in lines[1:]):
+        raise HTTPError(431, "a field is larger than limit_request_field_size")
+
+
+def _unfold(text: str, limits: Limits) -> str:
+    """Make one line of a folded field, as RFC 9112 5.2 asks of a server that does not refuse it."""
+    first, *lines = text.split("\r\n")
+    unfolded: list[str] = []
+    for line in lines:
+        if line[:1] in (" ", "\t") and unfolded:
+            unfolded[-1] += "\r\n" + line
+            if len(unfolded[-1]) + 2 > limits.field_size:
+                raise HTTPError(431, "a folded field is larger than limit_request_field_size")
+        else:
+            unfolded.append(line)
+    return "\r\n".join([first, *(" ".join(part.strip(" \t") for part in line.split("\r\n")) for line in unfolded)])
+
+
+def _bad_version(version: str) -> HTTPError:
+    if is_version(version):
+        return HTTPError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
+    return HTTPError(400, "the request line does not end in an HTTP version")
+
+
+def _check_method(method: str, *, casefold: bool) -> str:
+    if not is_token(method):
+        raise HTTPError(400, "the method is not a token")
+    return method.upper() if casefold else method
+
+
+def _join(key: str, first: str, second: str) -> str:
+    if key in ("HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE"):
+        raise HTTPError(400, "Host, Content-Length or Content-Type is there twice")
+    # RFC 6265 5.4: cookies are separated by semicolons; a comma may be part of one.
+    return f"{first}; {second}" if key == "HTTP_COOKIE" else f"{first},{second}"
+
+
+def _other_target(method: str, target: str, fields: dict[str, str]) -> tuple[str, str]:
+    """Path and query of a target that does not begin with a slash; the Host of absolute-form replaces the field's."""
+    if method == "CONNECT":
+        if not is_authority_form(target):
+            raise HTTPError(400, "the target of CONNECT is not host:port")
+        return "", ""
+    if target == "*":
+        if method != "OPTIONS":
+            raise HTTPError(400, "only OPTIONS has the target *")
+        return "*", ""
+    if not target.isascii() or "#" in target or "\t" in target:
+        raise HTTPError(400, "the target has a character that belongs percent-encoded")
+    parts = match_absolute_form(target)
+    if parts is None or not parts[1]:
+        raise HTTPError(400, "the target is neither a path nor an http or https URI")
+    if "HTTP_HOST" in fields:
+        fields["HTTP_HOST"] = parts[1]  # RFC 9112 3.2.2
+    empty_path = "*" if method == "OPTIONS" and not parts[3] else "/"  # RFC 9112 3.2.4
+    return parts[2] or empty_path, (parts[3] or "")[1:]
+
+
+def _check_host(host: str | None, version: str, known: set[str | None]) -> None:
+    if host is None:
+        if version == "HTTP/1.1":
+            raise HTTPError(400, "Host is missing")
+        return
+    if not is_host(host):
+        raise HTTPError(400, "Host is malformed")
+    if len(known) < KNOWN_HOSTS:
+        known.add(host)
+
+
+def _content_length(fields: dict[str, str]) -> int:
+    text = fields["CONTENT_LENGTH"]
+    if not (text.isascii() and text.isdigit()) or len(text) > LONGEST_LENGTH:
+        raise HTTPError(400, "Content-Length is not a number of bytes")
+    length = int(text)
+    fields["CONTENT_LENGTH"] = str(length)
+    return length
+
+
+def _frame_chunked(head: RequestHead, fields: dict[str, str]) -> None:
+    """RFC 9112 6.1 and 6.3: what is framed in two ways, or in a way that is not known for sure, is refused."""
+    if head.version == "HTTP/1.0":
+        raise HTTPError(400, "Transfer-Encoding does not exist in HTTP/1.0")
+    if "CONTENT_LENGTH" in fields:
+        raise HTTPError(400, "Content-Length and Transfer-Encoding are both there")
+    codings = [coding.strip(" \t").lower() for coding in fields["HTTP_TRANSFER_ENCODING"].split(",")]
+    if not all(is_token(coding.partition(";")[0].rstrip(" \t")) for coding in codings):
+        raise HTTPError(400, "Transfer-Encoding is not a list of codings")
+    if "chunked" in codings[:-1]:
+        raise HTTPError(400, "chunked is not the last transfer coding")
+    if codings != ["chunked"]:
+        raise HTTPError(501, "no transfer coding but chunked is understood")
+    head.chunked = True
+    head.length = None
+
+
+def _read_connection(head: RequestHead, value: str) -> None:
+    options = [option.strip(" \t").lower() for option in value.split(",")]
+    if "close" in options:
+        head.keep_alive = False
+    elif "keep-alive" in options:
+        head.keep_alive = True
+
+
+def _read_expectation(head: RequestHead, value: str) -> None:
+    if value.lower() != "100-continue":
+        raise HTTPError(417, "no expectation but 100-continue can be met")
+    head.expects_continue = head.version == "HTTP/1.1"  # RFC 9110 10.1.1: ignored in HTTP/1.0
+
+

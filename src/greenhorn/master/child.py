@@ -1,0 +1,59 @@
+"""The master's view of one worker process."""
+
+import os
+import signal
+import socket
+import time
+
+
+class Child:
+    """A worker process: its pid, what it told, and when it last did. Owned by the master's only thread."""
+
+    def __init__(self, pid: int, age: int, channel: socket.socket) -> None:
+        channel.setblocking(False)
+        self.pid = pid
+        self.age = age
+        self.channel = channel
+        self.born = time.monotonic()
+        self.last_beat = self.born
+        self.ready = False
+        self.aborted = False
+        """Whether it was told to end because it stopped beating."""
+        self._unread = b""
+
+    def listen(self) -> bool:
+        """Read what the worker told; False once it has closed its end."""
+        try:
+            data = self.channel.recv(65536)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        if not data:
+            return False
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            self.last_beat = time.monotonic()
+            if line == b"ready":
+                self.ready = True
+        return True
+
+    def kill(self, number: int) -> None:
+        """Send a signal; a process that is gone already is no error."""
+        try:
+            os.kill(self.pid, number)
+        except ProcessLookupError:
+            pass
+
+    def close(self) -> None:
+        """Give the channel back."""
+        self.channel.close()
+
+
+def describe_end(status: int) -> str:
+    """What a wait status says, in words."""
+    if os.WIFSIGNALED(status):
+        number = os.WTERMSIG(status)
+        hint = ", perhaps because the system is out of memory" if number == signal.SIGKILL else ""
+        return f"was ended by {signal.Signals(number).name}{hint}"
+    return f"exited with code {os.waitstatus_to_exitcode(status)}"

@@ -1,0 +1,37 @@
+"""Signals as values: a handler leaves its number in a socket, the master's loop reads it there."""
+
+import signal
+import socket
+
+HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD")
+
+
+class Signals:
+    """The signals of the master. Main thread only."""
+
+    def __init__(self) -> None:
+        self.receiver, self._sender = socket.socketpair()
+        for end in (self.receiver, self._sender):
+            end.setblocking(False)
+
+    def install(self) -> None:
+        """Catch every handled signal from now on."""
+        signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
+        for name in HANDLED:
+            signal.signal(getattr(signal, f"SIG{name}"), _noted)
+
+    def read(self) -> list[str]:
+        """The names of the signals that came since the last call, without "SIG", in their order."""
+        try:
+            return [signal.Signals(number).name.removeprefix("SIG") for number in self.receiver.recv(4096)]
+        except BlockingIOError:
+            return []
+
+    def close(self) -> None:
+        """Give the sockets back; a child does so, whose signals are its own."""
+        self.receiver.close()
+        self._sender.close()
+
+
+def _noted(_signal: int, _frame: object) -> None:
+    """Do nothing: the socket has the number."""

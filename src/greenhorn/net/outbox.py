@@ -1,0 +1,152 @@
+"""What of an answer the socket has not taken yet: bytes, regions of files, and a temporary file for the rest."""
+
+import os
+import socket
+import stat
+import tempfile
+from collections import deque
+from typing import Any
+
+from greenhorn.errors import ClientGone
+
+PER_TURN = 4 * 1024 * 1024
+"""Bytes that one turn sends at the most: a client that takes all it gets does not keep a thread either."""
+PER_CALL = 1024 * 1024
+LARGEST_FILE = 16 * 1024 * 1024
+"""A temporary file is not reused in part: beyond this size the next one is begun, so that what was sent is freed."""
+
+
+class FileRegion:
+    """`count` bytes of a file from `offset` on. Owns its descriptor, so that the application may close its own."""
+
+    __slots__ = ("count", "fd", "offset")
+
+    def __init__(self, fd: int, offset: int, count: int) -> None:
+        self.fd = fd
+        self.offset = offset
+        self.count = count
+
+    @classmethod
+    def rest_of(cls, file: Any) -> "FileRegion | None":
+        """From where `file` stands to its end; None for what is no regular file with a descriptor."""
+        try:
+            fd = file.fileno()
+            offset = file.tell()
+            status = os.fstat(fd)
+        except (AttributeError, OSError, TypeError, ValueError):
+            return None
+        if not stat.S_ISREG(status.st_mode):
+            return None
+        return cls(os.dup(fd), offset, max(0, status.st_size - offset))
+
+    def send(self, sock: socket.socket, most: int) -> int:
+        """Send up to `most` bytes and return how many; raises `BlockingIOError`, and `ClientGone` for a file cut short."""
+        sent = os.sendfile(sock.fileno(), self.fd, self.offset, min(self.count, most))
+        if not sent:
+            raise ClientGone("the file became shorter while it was sent")
+        self.offset += sent
+        self.count -= sent
+        return sent
+
+    def close(self) -> None:
+        """Give the descriptor back."""
+        os.close(self.fd)
+
+
+class Outbox:
+    """A queue of bytes and file regions. Belongs to the connection's owner, so needs no lock.
+
+    Bytes that are pushed are kept in memory up to `memory`, beyond that in a temporary file in `folder`.
+    """
+
+    __slots__ = ("_entries", "_folder", "_in_memory", "_memory", "_spill", "size")
+
+    def __init__(self, memory: int, folder: str | None) -> None:
+        self._entries: deque[memoryview | FileRegion] = deque()
+        self._memory = memory
+        self._folder = folder
+        self._in_memory = 0
+        self._spill: FileRegion | None = None
+        self.size = 0
+        """Bytes that wait, wherever they are."""
+
+    def hold(self, data: bytes | memoryview) -> None:
+        """Queue bytes that somebody else keeps alive anyway: they never go to the temporary file."""
+        if data:
+            self._entries.append(memoryview(data))
+            self.size += len(data)
+            self._spill = None
+
+    def hold_file(self, region: FileRegion) -> None:
+        """Queue a region of a file, whose descriptor is closed here."""
+        self._entries.append(region)
+        self.size += region.count
+        self._spill = None
+
+    def push(self, data: bytes) -> None:
+        """Queue bytes that were made for this client; raises `OSError` when the temporary folder fails."""
+        self.size += len(data)
+        if self._spill is None:
+            if self._in_memory + len(data) <= self._memory:
+                self._entries.append(memoryview(data))
+                self._in_memory += len(data)
+                return
+            fd, path = tempfile.mkstemp(dir=self._folder, prefix="greenhorn-")
+            os.unlink(path)
+            self._spill = FileRegion(fd, 0, 0)
+            self._entries.append(self._spill)
+        spill = self._spill
+        _write_at(spill, data)
+        spill.count += len(data)
+        if spill.offset + spill.count >= LARGEST_FILE:
+            self._spill = None
+
+    def flush(self, sock: socket.socket) -> int:
+        """Send what the socket takes, up to `PER_TURN`; returns how many bytes. Raises `ClientGone`."""
+        total = 0
+        try:
+            while self._entries and total < PER_TURN:
+                sent = self._send_first(sock)
+                total += sent
+                self.size -= sent
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            raise ClientGone(str(error)) from error
+        return total
+
+    def _send_first(self, sock: socket.socket) -> int:
+        first = self._entries[0]
+        if isinstance(first, FileRegion):
+            sent = first.send(sock, PER_CALL) if first.count else 0
+            if not first.count:
+                self._entries.popleft()
+                first.close()
+                if first is self._spill:
+                    self._spill = None
+            return sent
+        sent = sock.send(first[:PER_CALL])
+        self._in_memory = max(0, self._in_memory - sent)
+        if sent == len(first):
+            self._entries.popleft()
+        else:
+            self._entries[0] = first[sent:]
+        return sent
+
+    def close(self) -> None:
+        """Forget what waits and give the files back."""
+        for entry in self._entries:
+            if isinstance(entry, FileRegion):
+                entry.close()
+        self._entries.clear()
+        self._spill = None
+        self.size = 0
+
+
+def _write_at(region: FileRegion, data: bytes) -> None:
+    view = memoryview(data)
+    end = region.offset + region.count
+    while view:
+        written = os.pwrite(region.fd, view, end)
+        view = view[written:]
+        end += written

@@ -1,0 +1,145 @@
+"""Waiting for many sockets at once: `arm` from any thread, `wait` and `forget` from the poller's thread only.
+
+Arming is one-shot: a descriptor is reported once and then belongs to whoever was told, until it is armed again.
+"""
+
+import contextlib
+import os
+import select
+import selectors
+import socket
+from collections import deque
+from typing import Protocol
+
+READ = 1
+WRITE = 2
+
+
+class Poller(Protocol):
+    """What both pollers below do."""
+
+    def watch(self, fd: int, *, exclusive: bool = False) -> None:
+        """Report `fd` each time it is readable, until it is forgotten. Poller's thread.
+
+        Of several processes that watch the same `exclusive` descriptor, one is told where the kernel can do that.
+        """
+
+    def arm(self, fd: int, interest: int) -> None:
+        """Report `fd` once, when it is ready for `interest` (READ or WRITE) or broken. Any thread."""
+
+    def forget(self, fd: int) -> None:
+        """Stop watching `fd`, which need not be known; always called before it is closed. Any thread."""
+
+    def wait(self, timeout: float) -> list[int]:
+        """The descriptors that are ready, after `timeout` seconds at the latest. Poller's thread."""
+
+    def wake(self) -> None:
+        """Make `wait` return soon. Any thread."""
+
+    def close(self) -> None:
+        """Give the descriptors back."""
+
+
+class EpollPoller:
+    """Linux: the kernel disarms what it reports, and any thread arms with one call that takes no lock of ours."""
+
+    INTEREST = {READ: select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT, WRITE: select.EPOLLOUT | select.EPOLLONESHOT}
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+
+    def watch(self, fd: int, *, exclusive: bool = False) -> None:
+        self._epoll.register(fd, select.EPOLLIN | (select.EPOLLEXCLUSIVE if exclusive else 0))
+
+    def arm(self, fd: int, interest: int) -> None:
+        try:
+            self._epoll.modify(fd, self.INTEREST[interest])
+        except FileNotFoundError:
+            self._epoll.register(fd, self.INTEREST[interest])
+
+    def forget(self, fd: int) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            self._epoll.unregister(fd)
+
+    def wait(self, timeout: float) -> list[int]:
+        ready = [fd for fd, _ in self._epoll.poll(timeout)]
+        if self._wake_fd in ready:
+            ready.remove(self._wake_fd)
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+        return ready
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+
+class SelectorPoller:
+    """Everywhere else: a selector of the standard library, touched by the poller's thread alone.
+
+    Other threads leave their wish in a deque and wake it.
+    """
+
+    EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._selector = selector or selectors.DefaultSelector()
+        self._wishes: deque[tuple[int, int]] = deque()
+        self._watched: set[int] = set()
+        self._wake_receiver, self._wake_sender = socket.socketpair()
+        for end in (self._wake_receiver, self._wake_sender):
+            end.setblocking(False)
+        self._selector.register(self._wake_receiver, selectors.EVENT_READ)
+
+    def watch(self, fd: int, *, exclusive: bool = False) -> None:  # noqa: ARG002 - not every kernel can
+        self._watched.add(fd)
+        self._selector.register(fd, selectors.EVENT_READ)
+
+    def arm(self, fd: int, interest: int) -> None:
+        self._wishes.append((fd, interest))
+        self.wake()
+
+    def forget(self, fd: int) -> None:
+        self._wishes.append((fd, 0))
+        self._watched.discard(fd)
+
+    def wait(self, timeout: float) -> list[int]:
+        self._grant_wishes()
+        ready = []
+        for key, _ in self._selector.select(timeout):
+            if key.fileobj is self._wake_receiver:
+                with contextlib.suppress(BlockingIOError):
+                    self._wake_receiver.recv(4096)
+            elif isinstance(key.fileobj, int):
+                if key.fileobj not in self._watched:
+                    self._selector.unregister(key.fileobj)
+                ready.append(key.fileobj)
+        return ready
+
+    def _grant_wishes(self) -> None:
+        while self._wishes:
+            fd, interest = self._wishes.popleft()
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(fd)
+            if interest:
+                with contextlib.suppress(OSError, ValueError):  # closed meanwhile
+                    self._selector.register(fd, self.EVENTS[interest])
+
+    def wake(self) -> None:
+        with contextlib.suppress(BlockingIOError):  # full: it is awake already
+            self._wake_sender.send(b"\0")
+
+    def close(self) -> None:
+        self._selector.close()
+        self._wake_receiver.close()
+        self._wake_sender.close()
+
+
+def best_poller() -> Poller:
+    """The poller for this platform."""
+    return EpollPoller() if hasattr(select, "epoll") else SelectorPoller()

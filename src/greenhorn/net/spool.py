@@ -1,0 +1,48 @@
+"""A request's body on its way in: in memory up to a cap, then in an unlinked temporary file."""
+
+import io
+import tempfile
+from typing import BinaryIO, cast
+
+
+class Spool:
+    """Collects bytes. Belongs to the connection's owner, so needs no lock.
+
+    `memory` is how many bytes are kept in memory; `folder` where the file beyond that lives (None: the system's).
+    `size` is how many bytes it holds.
+    """
+
+    __slots__ = ("_file", "_folder", "_memory", "_parts", "size")
+
+    def __init__(self, memory: int, folder: str | None) -> None:
+        self._memory = memory
+        self._folder = folder
+        self._parts: list[bytes] = []
+        self._file: BinaryIO | None = None
+        self.size = 0
+
+    def write(self, data: bytes) -> None:
+        """Add `data`; raises `OSError` when the folder is full or not there."""
+        self.size += len(data)
+        if self._file is None:
+            self._parts.append(data)
+            if self.size <= self._memory:
+                return
+            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder, prefix="greenhorn-"))  # noqa: SIM115 - `close` ends it
+            self._file.writelines(self._parts)
+            self._parts.clear()
+        else:
+            self._file.write(data)
+
+    def open(self) -> BinaryIO:
+        """What was collected, as a file at its beginning. The spool is closed with it or by `close`."""
+        if self._file is None:
+            return io.BytesIO(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
+        self._file.seek(0)
+        return self._file
+
+    def close(self) -> None:
+        """Give memory and file back; may be called again."""
+        self._parts.clear()
+        if self._file is not None:
+            self._file.close()

@@ -1,0 +1,80 @@
+"""The access log: one line per answer, in gunicorn's default format, that no request can forge."""
+
+import base64
+import binascii
+import contextlib
+import os
+import time
+
+from greenhorn.errors import ConfigError, HTTPError
+from greenhorn.http.head import RequestHead
+
+
+def escape(value: str) -> str:
+    r"""`value` as it can stand between double quotes: quotes, backslashes, control and non-ASCII characters as `\xNN`."""
+    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+        return value
+    return "".join(
+        character if " " <= character <= "~" and character not in '"\\' else f"\\x{ord(character):02x}"
+        for character in value
+    )
+
+
+class AccessLog:
+    r"""Writes a line per answer: `host - user [time] "request line" status bytes "referer" "agent"`.
+
+    A request that the server refused has the reason behind it, in quotes. Pool threads call it; each line is one
+    write, so that lines of several threads and processes do not mix.
+    """
+
+    def __init__(self, target: str) -> None:
+        """Open `target`: a path, or `-` for the standard output. Raises `ConfigError`."""
+        if target == "-":
+            self._fd = 1
+        else:
+            try:
+                self._fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+            except OSError as error:
+                raise ConfigError(f"accesslog: cannot open {target!r}: {error.strerror}") from error
+        self._second = -1
+        self._time = ""
+
+    def answered(self, peer: tuple[str, str] | None, head: RequestHead, status: int | None, sent: int) -> None:
+        """Write the line of a request that the application answered with `sent` bytes of body."""
+        fields = head.fields
+        user = _user(fields["HTTP_AUTHORIZATION"]) if "HTTP_AUTHORIZATION" in fields else "-"
+        self._write(
+            f'{peer[0] if peer else "-"} - {user} {self._now()} "{escape(head.request_line)}" '
+            f"{status or '-'} {sent} "
+            f'"{escape(fields.get("HTTP_REFERER", "-"))}" "{escape(fields.get("HTTP_USER_AGENT", "-"))}"\n'
+        )
+
+    def refused(self, peer: tuple[str, str] | None, request_line: str, error: HTTPError, size: int) -> None:
+        """Write the line of a request that the server answered itself, with an answer of `size` bytes and its reason."""
+        self._write(
+            f'{peer[0] if peer else "-"} - - {self._now()} "{escape(request_line or "-")}" '
+            f'{error.status} {size} "-" "-" "{escape(error.detail)}"\n'
+        )
+
+    def _now(self) -> str:
+        now = time.time()
+        second = int(now)
+        if second != self._second:
+            self._time = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(now))
+            self._second = second
+        return self._time
+
+    def _write(self, line: str) -> None:
+        with contextlib.suppress(OSError):  # a full disk must not cost answers
+            os.write(self._fd, line.encode("ascii", "backslashreplace"))
+
+
+def _user(authorization: str) -> str:
+    scheme, _, credentials = authorization.partition(" ")
+    if scheme.lower() != "basic":
+        return "-"
+    try:
+        decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace")
+    except (binascii.Error, ValueError):
+        return "-"
+    return escape(decoded.partition(":")[0]).replace(" ", "\\x20") or "-"

@@ -1,0 +1,1 @@
+"""Worker processes: one way of waiting each, over the same parsing, serving and logging."""

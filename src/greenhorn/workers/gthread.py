@@ -1,0 +1,244 @@
+"""The main path: one thread waits for every connection, a pool of threads works on those that are ready."""
+
+import math
+import signal
+import time
+
+from greenhorn.errors import ClientGone, HTTPError
+from greenhorn.http.names import FieldNames
+from greenhorn.http.peer import Networks
+from greenhorn.http.response import server_fields
+from greenhorn.net.connection import ARMED, Buffers, Connection, State
+from greenhorn.net.listener import Listener
+from greenhorn.net.poller import READ, WRITE, best_poller
+from greenhorn.workers.base import SERVER, Worker
+from greenhorn.workers.pool import Pool
+from greenhorn.workers.serve import read_proxy, refuse, serve
+from greenhorn.wsgi.environ import Environ
+
+TICK = 1.0
+"""Seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
+ACCEPTS = 16
+"""Connections accepted of one listener before the ones that are ready have their turn."""
+LINGER_TIME = 2.0
+"""Seconds that a client has to take note of the last answer."""
+PAUSE = 0.1
+"""Seconds without accepting after all connections were taken, or the system was out of descriptors or memory."""
+TELL_PAUSE_EVERY = 60.0
+
+ABSOLUTE = frozenset((State.HEAD, State.LINGER))
+"""States whose time is for all of the head or the farewell: no byte renews it, only waiting in the queue is free."""
+EXPIRED = {
+    State.HEAD: HTTPError(408, "the head did not come in time"),
+    State.BODY: HTTPError(408, "the body did not come in time"),
+}
+"""What a client is told whose time is up; in the other states it is told nothing."""
+
+
+class ThreadWorker(Worker):
+    """The worker class `gthread`.
+
+    The poller's thread, which is the process's main thread, accepts, waits, sweeps and signals; it reads no byte of
+    a client. A connection that is ready goes through the queue to a pool thread, which runs its turn and settles
+    the outcome.
+    """
+
+    def init(self) -> None:
+        """Make the poller, the pool and what each connection is given."""
+        settings = self.settings
+        self.poller = best_poller()
+        self.pool: Pool[Connection] = Pool(settings.threads, self.work)
+        self.connections: dict[int, Connection] = {}
+        self._buffers: Buffers = self.buffers()
+        self._trusted = Networks(settings.forwarded_allow_ips)
+        self._names: dict[bool, FieldNames] = {
+            trusted: self.field_names(trusted=trusted) for trusted in (False, True)
+        }
+        self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
+        self._listeners: dict[int, Listener] = {}
+        self._resume_at = 0.0
+        self._tell_pause_at = 0.0
+        self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
+        self._timeouts: dict[State, float] = {
+            State.NEW: settings.first_byte_timeout or math.inf,
+            State.HEAD: settings.header_timeout or math.inf,
+            State.BODY: settings.body_timeout or math.inf,
+            State.IDLE: settings.keepalive or math.inf,
+            State.FLUSH: settings.write_timeout or math.inf,
+            State.LINGER: LINGER_TIME,
+        }
+        self._leave_at = math.inf
+
+    def run(self) -> None:
+        """Serve until TERM, INT or QUIT, or until the master is gone."""
+        poller, connections, put = self.poller, self.connections, self.pool.put
+        poller.watch(self.signals.fileno())
+        poller.watch(self.channel.fileno())
+        self._listen()
+        self.pool.start()
+        next_tick = 0.0
+        while True:
+            for fd in poller.wait(max(0.0, min(next_tick, self._resume_at or math.inf) - time.monotonic())):
+                connection = connections.get(fd)
+                if connection is None:
+                    self._attend(fd)
+                elif (state := connection.state) in ARMED:
+                    if state in ABSOLUTE:
+                        connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
+                    connection.state = State.QUEUED
+                    put(connection)
+            now = time.monotonic()
+            if self._resume_at and now >= self._resume_at:
+                self._listen()
+            if now >= next_tick:
+                next_tick = now + TICK
+                self.service.fields = server_fields(SERVER)
+                self.tell("beat")
+                self._sweep(now)
+            if self.service.draining and (not connections or now >= self._leave_at):
+                break
+        self.pool.stop(max(0.0, self._leave_at - time.monotonic()))
+
+    # What the poller's thread does.
+
+    def _listen(self) -> None:
+        self._resume_at = 0.0
+        for listener in self.listeners:
+            if listener.fd not in self._listeners:
+                self._listeners[listener.fd] = listener
+                self.poller.watch(listener.fd, exclusive=True)
+
+    def _stop_listening(self) -> None:
+        for fd in self._listeners:
+            self.poller.forget(fd)
+        self._listeners.clear()
+
+    def _attend(self, fd: int) -> None:
+        """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
+        listener = self._listeners.get(fd)
+        if listener is not None:
+            self._accept(listener, ACCEPTS)
+        elif fd == self.signals.fileno():
+            for number in self.read_signals():
+                self._obey(number)
+        elif fd == self.channel.fileno() and self._master_is_gone():
+            self.log.warning("The master is gone: worker %d finishes what it has and leaves", self.pid)
+            self.poller.forget(fd)
+            self._drain()
+
+    def _master_is_gone(self) -> bool:
+        try:
+            return not self.channel.recv(4096)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+
+    def _accept(self, listener: Listener, most: int) -> None:
+        for _ in range(most):
+            if len(self.connections) >= self.settings.worker_connections and not self.service.draining:
+                self._pause("worker_connections (%d) are open", self.settings.worker_connections)
+                return
+            try:
+                accepted = listener.accept()
+            except OSError as error:
+                self._pause("%s", error)
+                return
+            if accepted is None:
+                return
+            sock, peer = accepted
+            connection = Connection(sock, peer, self._first_turn, self._buffers)
+            connection.template = self._templates[listener.fd]
+            connection.trusted = peer is None or peer[0] in self._trusted
+            connection.names = self._names[connection.trusted]
+            connection.deadline = time.monotonic() + self._timeouts[State.NEW]
+            self.connections[connection.fd] = connection
+            self.poller.arm(connection.fd, READ)
+
+    def _pause(self, reason: str, *args: object) -> None:
+        """Accept nothing for a moment; who connects waits in the kernel's queue."""
+        now = time.monotonic()
+        self._stop_listening()
+        self._resume_at = now + PAUSE
+        if now >= self._tell_pause_at:
+            self._tell_pause_at = now + TELL_PAUSE_EVERY
+            self.log.warning("Accepting pauses: " + reason, *args)
+
+    def _obey(self, number: int) -> None:
+        if number == signal.SIGTERM:
+            self._drain()
+        elif number in (signal.SIGINT, signal.SIGQUIT):
+            self._leave_at = 0.0
+            self.service.draining = True
+
+    def _drain(self) -> None:
+        """Accept what already waits, then nothing more; end idle connections; what runs has until graceful_timeout."""
+        if self.service.draining:
+            return
+        self.service.draining = True
+        self._leave_at = time.monotonic() + self.settings.graceful_timeout
+        for listener in list(self._listeners.values()):
+            self._accept(listener, self.settings.backlog)
+        self._stop_listening()
+        for listener in self.listeners:
+            listener.close()
+        self._sweep(time.monotonic())
+
+    def _sweep(self, now: float) -> None:
+        """End the waits whose time is up. No thread has these connections: the poller owns what is armed."""
+        draining = self.service.draining
+        for connection in list(self.connections.values()):
+            state = connection.state
+            if state in ARMED and (connection.deadline <= now or (draining and state is State.IDLE)):
+                self._expire(connection, state)
+
+    def _expire(self, connection: Connection, state: State) -> None:
+        self.poller.forget(connection.fd)
+        outcome = State.CLOSED
+        if state in EXPIRED:
+            outcome = refuse(connection, self.service, EXPIRED[state])
+        self.settle(connection, outcome)
+
+    # What pool threads do.
+
+    def work(self, connection: Connection) -> None:
+        """Run a turn of a connection and settle its outcome. Pool threads."""
+        connection.state = State.ACTIVE
+        try:
+            outcome = connection.turn(connection, self.service)
+        except ClientGone as error:
+            self.log.debug("a client is gone: %s", error)
+            outcome = State.CLOSED
+        except BaseException:  # noqa: BLE001 - a thread of the pool survives everything
+            self.log.exception("a turn failed; its connection is closed")
+            outcome = State.CLOSED
+        self.settle(connection, outcome)
+
+    def settle(self, connection: Connection, outcome: State) -> None:
+        """Do what the outcome of a turn asks for: arm, queue or close. The only code that does.
+
+        The deadline is set before the state, the state before the connection is armed, and nothing after: from then
+        on it belongs to somebody else.
+        """
+        if outcome is State.CLOSED:
+            connection.state = State.CLOSED
+            del self.connections[connection.fd]
+            self.poller.forget(connection.fd)
+            connection.close()
+            if self.service.draining:
+                self.poller.wake()
+        elif outcome is State.QUEUED:
+            connection.state = State.QUEUED
+            self.pool.put(connection)
+        elif outcome is State.DETACHED:
+            connection.state = State.DETACHED
+            del self.connections[connection.fd]
+            self.poller.forget(connection.fd)
+        else:
+            if outcome is connection.was and outcome in ABSOLUTE:
+                connection.deadline += time.monotonic()
+            else:
+                connection.deadline = time.monotonic() + self._timeouts[outcome]
+                connection.was = outcome
+            connection.state = outcome
+            self.poller.arm(connection.fd, WRITE if outcome is State.FLUSH else READ)

@@ -1,0 +1,87 @@
+"""The environ of a request: what all requests of a listener share, and what one request adds (PEP 3333)."""
+
+from typing import Any, BinaryIO
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.head import RequestHead
+from greenhorn.wsgi.exchange import FileWrapper, Response
+
+Environ = dict[str, Any]
+
+
+def environ_template(
+    *,
+    server: tuple[str, str],
+    scheme: str,
+    software: str,
+    errors: Any,
+    script_name: str,
+    multithread: bool,
+    multiprocess: bool,
+) -> Environ:
+    """Everything that the requests through one listener have in common; nobody changes it afterwards.
+
+    `server` is the listener's name and port, as they go into SERVER_NAME and SERVER_PORT.
+    """
+    return {
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": scheme,
+        "wsgi.errors": errors,
+        "wsgi.multithread": multithread,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+        "SERVER_SOFTWARE": software,
+        "SERVER_NAME": server[0],
+        "SERVER_PORT": server[1],
+        "SCRIPT_NAME": script_name,
+        "REMOTE_ADDR": "",
+    }
+
+
+def build_environ(
+    template: Environ,
+    head: RequestHead,
+    body: BinaryIO,
+    response: Response,
+    peer: tuple[str, str] | None,
+    sock: Any,
+) -> Environ:
+    """The environ of one request, a new dict that the application may change.
+
+    `peer` is the client's address and port, None for a unix socket. `body` becomes wsgi.input. Raises `HTTPError`
+    500 when a trusted proxy's SCRIPT_NAME is no prefix of the path.
+    """
+    environ = template | head.fields
+    environ["REQUEST_METHOD"] = head.method
+    environ["REQUEST_URI"] = environ["RAW_URI"] = head.target
+    environ["PATH_INFO"] = head.path
+    environ["QUERY_STRING"] = head.query
+    environ["SERVER_PROTOCOL"] = head.version
+    environ["wsgi.input"] = body
+    environ["wsgi.early_hints"] = response.early_hints
+    environ["gunicorn.socket"] = sock
+    if peer is not None:
+        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer
+    if environ["SCRIPT_NAME"]:
+        environ["PATH_INFO"] = _path_below(environ["SCRIPT_NAME"], head.path)
+    if not environ["SERVER_PORT"]:
+        _name_server_by_host(environ)
+    return environ
+
+
+def _path_below(script_name: str, path: str) -> str:
+    below = path[len(script_name) :]
+    if not path.startswith(script_name) or below[:1] not in ("", "/"):
+        raise HTTPError(500, "the path is not below the SCRIPT_NAME that was told")
+    return below
+
+
+def _name_server_by_host(environ: Environ) -> None:
+    """A unix socket has no name of the network; the client knows by which one it came."""
+    host: str = environ.get("HTTP_HOST", "")
+    if host:
+        name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
+        environ["SERVER_NAME"] = name
+        environ["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")

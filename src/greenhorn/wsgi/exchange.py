@@ -1,0 +1,285 @@
+"""One call of the application: start_response, write, file_wrapper, and how its answer is framed (PEP 3333)."""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Any, Protocol
+
+from greenhorn.http.head import RequestHead
+from greenhorn.http.response import (
+    CONNECTION,
+    LAST_CHUNK,
+    LENGTH,
+    NAMES,
+    ORDINARY,
+    check_status,
+    check_value,
+    chunk,
+    early_hints,
+    has_no_body,
+    read_length,
+)
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+SMALL = 32768
+"""Up to so many bytes, head and body are copied together: one buffer is sent faster than two."""
+KNOWN_STATUSES: set[str] = set()
+
+
+class Region(Protocol):
+    """A part of an open file, as the place to send to measured it."""
+
+    count: int
+
+
+class Output(Protocol):
+    """Where an answer goes. No call waits for the client but `send`, and that only for one who is far behind."""
+
+    def send(self, data: bytes) -> None:
+        """Send or keep `data`; raises `ClientGone`."""
+
+    def send_all(self, parts: list[bytes]) -> None:
+        """Send or keep every part, without a limit on what is kept; raises `ClientGone`."""
+
+    def measure(self, file: Any) -> Region | None:
+        """The rest of `file` as a region that can be sent without reading it here, or None if there is no such."""
+
+    def send_file(self, region: Region) -> None:
+        """Send or keep a region of a file; raises `ClientGone`."""
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: an iterable over the rest of a file, which the server may send without reading it."""
+
+    def __init__(self, filelike: Any, block_size: int = 65536) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+        close = getattr(filelike, "close", None)
+        if close is not None:
+            self.close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        read = self.filelike.read
+        while data := read(self.block_size):
+            yield data
+
+
+class Response:
+    """The answer to one request. Belongs to the thread that runs the application.
+
+    `status`, `headers` and `sent` (bytes of the body) are for hooks and logs. `keep_alive` says after the exchange
+    whether the connection can carry another request; `complaint` what the application did wrong, or None.
+    """
+
+    __slots__ = (
+        "_bodiless",
+        "_chunked",
+        "_fields",
+        "_head",
+        "_length",
+        "_lines",
+        "_output",
+        "_wants_close",
+        "complaint",
+        "head_sent",
+        "headers",
+        "keep_alive",
+        "sent",
+        "status",
+    )
+
+    def __init__(self, head: RequestHead, output: Output, fields: str, keep_alive: bool) -> None:
+        self._head = head
+        self._output = output
+        self._fields = fields
+        self.keep_alive = keep_alive
+        self.status: str | None = None
+        self.headers: Sequence[tuple[str, str]] = ()
+        self.head_sent = False
+        self.sent = 0
+        self.complaint: str | None = None
+        self._bodiless = False
+        self._chunked = False
+        self._length: int | None = None
+
+    @property
+    def status_code(self) -> int | None:
+        """The status as a number, None before `start_response`."""
+        return None if self.status is None else int(self.status[:3])
+
+    def start_response(
+        self, status: str, headers: Sequence[tuple[str, str]], exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """PEP 3333's start_response. Raises `ValueError` or `TypeError` for what may not leave, whoever asks."""
+        if self.status is not None:
+            self._start_again(exc_info)
+        if status not in KNOWN_STATUSES:
+            check_status(status)
+            if len(KNOWN_STATUSES) < 256:  # noqa: PLR2004 - a bound, not a meaning
+                KNOWN_STATUSES.add(status)
+        lines: list[str] = []
+        length = None
+        try:
+            for name, value in headers:
+                kind = NAMES[name]
+                if not value.isprintable():
+                    check_value(name, value)
+                if kind == ORDINARY:
+                    lines.append(f"{name}: {value}\r\n")
+                elif kind == LENGTH:
+                    length = read_length(value, length)
+                elif kind == CONNECTION and "close" in value.lower():
+                    self.keep_alive = False
+        except (AttributeError, TypeError):
+            raise TypeError(f"response headers are a list of (str, str), not {headers!r}") from None
+        self.status = status
+        self.headers = headers
+        self._lines = lines
+        self._length = length
+        self._bodiless = self._head.method == "HEAD" or has_no_body(status)
+        return self.write
+
+    def _start_again(self, exc_info: ExcInfo | None) -> None:
+        if exc_info is None:
+            raise AssertionError("start_response was called a second time without exc_info")
+        try:
+            if self.head_sent:
+                raise exc_info[1].with_traceback(exc_info[2])
+        finally:
+            del exc_info  # PEP 3333: do not keep a cycle through the traceback
+
+    def early_hints(self, headers: Sequence[tuple[str, str]]) -> None:
+        """Send a 103 with these headers; nothing happens for HTTP/1.0 or after the head."""
+        data = early_hints(headers)
+        if not self.head_sent and self._head.version == "HTTP/1.1":
+            self._output.send(data)
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body, after the head if that has not left; raises `ClientGone`."""
+        data = _as_bytes(data)
+        if not data or (self._bodiless and self.status is not None):
+            return
+        head = b"" if self.head_sent else self._render_head(None)
+        body = self._cut(data)
+        if body and self._chunked:
+            body = chunk(body)
+        if head or body:
+            self._output.send(head + body)
+
+    def send_list(self, parts: Sequence[bytes]) -> None:
+        """Send a body all of whose parts are there: it gets a Content-Length, and nothing waits for the client."""
+        total = sum(map(len, parts))
+        if self.head_sent or self.status is None or self._length not in (None, total) or self._bodiless:
+            for part in parts:
+                self.write(part)
+            self.finish(total)
+        elif total <= SMALL:
+            body = b"".join(parts)
+            self.sent = total
+            self._output.send(self._render_head(total) + body)
+        else:
+            body_parts = [_as_bytes(part) for part in parts]
+            self.sent = total
+            self._output.send_all([self._render_head(total), *body_parts])
+
+    def send_file(self, wrapper: FileWrapper) -> bool:
+        """Send the rest of a file from the kernel, if the place to send to can; False says that it cannot."""
+        if self.head_sent or self.status is None:
+            return False
+        region = self._output.measure(wrapper.filelike)
+        if region is None:
+            return False
+        if self._length is not None:
+            region.count = min(region.count, self._length)
+        if self._bodiless:
+            self.finish(region.count)
+            return True
+        self._note_shortfall(region.count)
+        self._output.send(self._render_head(region.count))
+        self._output.send_file(region)
+        self.sent = region.count
+        return True
+
+    def finish(self, total: int = 0) -> None:
+        """Send what is left once the application is done: the head if it has not left, or the last chunk.
+
+        `total` is the length of a body that is not sent because the request or the status forbids it.
+        """
+        self._note_shortfall(self.sent)
+        if not self.head_sent:
+            self._output.send(self._render_head(total))
+        elif self._chunked:
+            self._output.send(LAST_CHUNK)
+
+    def _note_shortfall(self, sent: int) -> None:
+        if self._length is not None and sent < self._length and not self._bodiless:
+            self.keep_alive = False
+            self.complaint = f"the body has {sent} bytes, Content-Length says {self._length}"
+
+    def _cut(self, data: bytes) -> bytes:
+        """What of `data` may leave: not more than Content-Length says."""
+        if self._length is not None and len(data) > self._length - self.sent:
+            self.complaint = f"the body has more bytes than Content-Length says, which is {self._length}"
+            data = data[: self._length - self.sent]
+        self.sent += len(data)
+        return data
+
+    def _render_head(self, total: int | None) -> bytes:
+        """The head, whose framing is settled here; `total` is the body's length where all of it is known."""
+        status = self.status
+        if status is None:
+            raise AssertionError("the application sent a body before it called start_response")
+        head = self._head
+        code = status[:3]
+        if self._length is not None:
+            framing = f"Content-Length: {self._length}\r\n"
+            if code == "204" or code[0] == "1":
+                framing = ""  # RFC 9110 8.6
+        elif self._bodiless and head.method != "HEAD":
+            framing = ""
+        elif total is not None:
+            # An empty body in answer to HEAD says nothing of the length that GET would have had.
+            framing = "" if head.method == "HEAD" and not total else f"Content-Length: {total}\r\n"
+        elif head.method == "HEAD":
+            framing = ""
+        elif head.version == "HTTP/1.1":
+            self._chunked = True
+            framing = "Transfer-Encoding: chunked\r\n"
+        else:
+            self.keep_alive = False
+            framing = ""
+        if code[0] == "1":
+            self.keep_alive = False  # the client still waits for a final answer that will not come
+        if not self.keep_alive:
+            framing += "Connection: close\r\n"
+        elif head.version == "HTTP/1.0":
+            framing += "Connection: keep-alive\r\n"
+        rendered = f"HTTP/1.1 {status}\r\n{self._fields}{''.join(self._lines)}{framing}\r\n".encode("latin-1")
+        self.head_sent = True
+        return rendered
+
+
+def _as_bytes(data: Any) -> bytes:
+    if isinstance(data, bytes):
+        return data
+    if isinstance(data, (bytearray, memoryview)):
+        return bytes(data)
+    raise TypeError(f"the body of a response is made of bytes, not of {type(data).__name__}")
+
+
+def respond(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], response: Response) -> None:
+    """Call the application and send what it returns; its iterable's `close()` is always called.
+
+    Raises whatever the application raises, and `ClientGone`.
+    """
+    chunks = app(environ, response.start_response)
+    try:
+        if isinstance(chunks, (list, tuple)):
+            response.send_list(chunks)
+        elif not (isinstance(chunks, FileWrapper) and response.send_file(chunks)):
+            for piece in chunks:
+                response.write(piece)
+            response.finish()
+    finally:
+        close = getattr(chunks, "close", None)
+        if close is not None:
+            close()
