@@ -1,0 +1,1 @@
+"""What scripts/bench is made of: servers, workloads, wrk, rounds, and the report."""

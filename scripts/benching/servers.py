@@ -1,0 +1,180 @@
+"""The servers under measurement: how each is started so that it does its best at one worker and N threads."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import tempfile
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING
+
+from benching import processes
+from benching.virtualenv import GREENHORN
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from benching.virtualenv import Virtualenv
+    from benching.workloads import Workload
+
+HOST = "127.0.0.1"
+OUTPUT_BYTES = 1_048_576
+SCRIPTS = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """What a command line is made of: the port, the number of threads, and the application as module:name."""
+
+    port: int
+    threads: int
+    target: str
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A server by its name, which is that of its package too.
+
+    `command` gives the program of the virtual environment and its arguments. `threaded` is False for a server
+    that runs the application in its event loop.
+    """
+
+    name: str
+    command: Callable[[Launch], list[str]]
+    threaded: bool = True
+    remark: str = ""
+
+
+def _greenhorn(launch: Launch) -> list[str]:
+    return ["greenhorn", *_gunicorn_arguments(launch)]
+
+
+def _gunicorn(launch: Launch) -> list[str]:
+    # Its default worker has no threads, and its default keep-alive of 2 s could end connections that `many`
+    # keeps waiting; the control socket is an extra thread that nobody here talks to. At the default of 1,000
+    # --worker-connections it would stop accepting with the last client of `many`, so it gets room.
+    return [
+        "gunicorn",
+        *("-k", "gthread", "--keep-alive", "75", "--worker-connections", "4096", "--no-control-socket"),
+        *_gunicorn_arguments(launch),
+    ]
+
+
+def _gunicorn_arguments(launch: Launch) -> list[str]:
+    return [
+        *("-w", "1", "--threads", str(launch.threads), "-b", f"{HOST}:{launch.port}"),
+        *("--log-level", "error", "--pythonpath", str(SCRIPTS), launch.target),
+    ]
+
+
+def _granian(launch: Launch) -> list[str]:
+    # HTTP/1 only and no WebSockets, so that it need not look for either. One runtime thread is its default
+    # and all that one core can use; the runtime mode that it picks for WSGI (mt) was faster in trials.
+    # Its backlog bounds the requests in process too (--backpressure), so it gets more than `many` needs.
+    return [
+        "granian",
+        *("--interface", "wsgi", "--http", "1", "--no-ws", "--no-log", "--backlog", "4096"),
+        *("--workers", "1", "--runtime-threads", "1", "--blocking-threads", str(launch.threads)),
+        *("--host", HOST, "--port", str(launch.port), launch.target),
+    ]
+
+
+def _bjoern(launch: Launch) -> list[str]:
+    # It has no command: it is a module to be called.
+    module, name = launch.target.split(":")
+    call = f"bjoern.run({name}, {HOST!r}, {launch.port}, listen_backlog=4096)"
+    return ["python", "-c", f"import bjoern; from {module} import {name}; {call}"]
+
+
+def _waitress(launch: Launch) -> list[str]:
+    # Better for it here than its defaults: poll() instead of select(), more than 100 connections, large reads
+    # and writes, and no temporary file for 1 MiB.
+    return [
+        "waitress-serve",
+        *("--threads", str(launch.threads), "--listen", f"{HOST}:{launch.port}"),
+        *("--asyncore-use-poll", "--connection-limit=4096", "--backlog=4096"),
+        *("--recv-bytes=65536", "--send-bytes=65536", "--outbuf-overflow=4194304"),
+        launch.target,
+    ]
+
+
+_ALL = (
+    Server(GREENHORN, _greenhorn),
+    Server(
+        "gunicorn",
+        _gunicorn,
+        remark="gthread; without the optional C parser gunicorn_h1c, as pip installs it",
+    ),
+    Server("granian", _granian, remark="Rust"),
+    Server("bjoern", _bjoern, threaded=False, remark="C; one thread runs everything"),
+    Server("waitress", _waitress, remark="pure Python"),
+)
+SERVERS = {server.name: server for server in _ALL}
+
+
+class NotServing(Exception):  # noqa: N818 - a finding about a server, not a fault of the bench
+    """The server does not answer, or wrongly; the message says how."""
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A server that was started: its root process, its port, and the file that takes what it prints."""
+
+    process: subprocess.Popen[bytes]
+    port: int
+    output: IO[bytes]
+
+    def complaint(self) -> str:
+        """Return the last line that the server printed, in parentheses, or nothing."""
+        # Not by seek and read: the server writes at the same offset.
+        text = os.pread(self.output.fileno(), OUTPUT_BYTES, 0).decode(errors="replace")
+        lines = text.strip().splitlines()
+        return f" ({lines[-1].strip()[:200]})" if lines else ""
+
+
+@contextmanager
+def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> Iterator[Running]:
+    """Start a server with the workload's application on one core, and end all its processes after the block.
+
+    Raises NotServing when its program is missing. Whether it listens already is for the caller to find out.
+    """
+    port = free_port()
+    program, *arguments = server.command(
+        Launch(port, workload.threads, f"benching.applications:{workload.application}")
+    )
+    path = venv.program(program)
+    if not Path(path).exists():
+        raise NotServing(f"the package {server.name} has brought no program {program}")
+    # Somewhere without a configuration file, and without the variables that servers read settings from.
+    with tempfile.TemporaryDirectory() as directory, tempfile.TemporaryFile() as output:
+        environment = {
+            "PATH": f"{venv.path}/bin:{os.environ.get('PATH', os.defpath)}",
+            "HOME": directory,
+            "LANG": "C.UTF-8",
+            "PYTHONPATH": str(SCRIPTS),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        process = subprocess.Popen(
+            ["taskset", "-c", str(core), path, *arguments],
+            cwd=directory,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            # Ctrl-C is for the bench, which then ends the server.
+            start_new_session=True,
+        )
+        try:
+            yield Running(process, port, output)
+        finally:
+            processes.end(process)
+
+
+def free_port() -> int:
+    """Return a port that the kernel has just picked and that nobody listens on."""
+    with socket.socket() as listener:
+        listener.bind((HOST, 0))
+        return int(listener.getsockname()[1])

@@ -1,0 +1,89 @@
+"""What greenhorn promises next to its peers, and whether these results keep it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from benching.rounds import describe_errors
+from benching.virtualenv import GREENHORN
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from benching.rounds import Result, Results
+    from benching.workloads import Workload
+
+GUNICORN = "gunicorn"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """At least `ratio` times a peer's requests per second."""
+
+    workload: str
+    peer: str
+    ratio: float
+
+
+TARGETS = (
+    Target("get", GUNICORN, 5),
+    Target("get", "granian", 0.8),
+    Target("browser", GUNICORN, 5),
+    Target("browser", "granian", 0.8),
+    Target("close", GUNICORN, 3),
+    Target("post", GUNICORN, 3),
+    Target("large", GUNICORN, 1.5),
+    Target("sleep", GUNICORN, 1.2),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """One promise in words, what was measured, and whether it is kept: None when it was not measured."""
+
+    promise: str
+    found: str
+    kept: bool | None
+
+
+def judge(results: Results, workloads: list[Workload]) -> list[Verdict]:
+    """Hold the results against every promise that concerns one of these workloads."""
+    names = [workload.name for workload in workloads]
+    verdicts = [_ratio(results, target) for target in TARGETS if target.workload in names]
+    for name in names:
+        verdicts.extend(_conduct(results, name))
+    return verdicts
+
+
+def ratio(ours: Result | None, theirs: Result | None) -> float | None:
+    """Return the ratio of two medians of requests per second; None when one has failed or is missing."""
+    if not ours or not theirs or not ours.measured or not theirs.measured:
+        return None
+    return ours.median("requests_per_second") / theirs.median("requests_per_second")
+
+
+def _ratio(results: Results, target: Target) -> Verdict:
+    found = ratio(results.get((GREENHORN, target.workload)), results.get((target.peer, target.workload)))
+    promise = f"{target.workload}: at least {target.ratio:g} x {target.peer}"
+    if found is None:
+        return Verdict(promise, "not measured", None)
+    return Verdict(promise, f"{found:.2f} x", found >= target.ratio)
+
+
+def _conduct(results: Results, name: str) -> Iterator[Verdict]:
+    """Give the promises that hold under each workload: no errors, and a better p99 than gunicorn's."""
+    ours, theirs = results.get((GREENHORN, name)), results.get((GUNICORN, name))
+    promise = f"{name}: no errors"
+    if not ours or not (ours.samples or ours.failure):
+        yield Verdict(promise, "not measured", None)
+    elif ours.failure:
+        yield Verdict(promise, "failed", kept=False)
+    else:
+        yield Verdict(promise, describe_errors(ours.errors.items()).lstrip(", ") or "none", not ours.errors)
+    promise = f"{name}: p99 below {GUNICORN}'s"
+    if not ours or not theirs or not ours.measured or not theirs.measured:
+        yield Verdict(promise, "not measured", None)
+    else:
+        mine, yours = ours.median("p99_us"), theirs.median("p99_us")
+        yield Verdict(promise, f"{mine / 1000:.2f} ms, {GUNICORN} {yours / 1000:.2f} ms", mine < yours)
