@@ -1,0 +1,116 @@
+"""The configuration file: Python code whose global variables are settings."""
+
+import importlib
+import linecache
+import os
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import NamedTuple, NoReturn
+
+from greenhorn.config.parsers import start_directory
+from greenhorn.errors import ConfigError
+
+DEFAULT_FILES = ("./greenhorn.conf.py", "./gunicorn.conf.py")
+MODULE_NAME = "__config__"
+"""What a file is in sys.modules, as under gunicorn."""
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+
+
+class ConfigFile(NamedTuple):
+    """Where a file was asked for or found, and the variables it leaves behind."""
+
+    config: str | None
+    """As the setting `config` has it; None where there is no file."""
+    origin: str
+    """How messages call it."""
+    variables: dict[str, object]
+
+
+def read_file(config: str | None) -> ConfigFile:
+    """Run the file that `config` names, or the first default file there is, and return its global variables.
+
+    The start directory comes first on sys.path while it runs, and stays there. Raises ConfigError for a file
+    that is missing or raises an exception, with the line at fault.
+    """
+    if config is None:
+        config = next((name for name in DEFAULT_FILES if os.path.isfile(name)), None)  # noqa: PTH113 - keeps the "./"
+        if config is None:
+            return ConfigFile(None, "", {})
+    here = start_directory()
+    if here not in sys.path:
+        sys.path.insert(0, here)
+    if config.startswith("python:"):
+        return ConfigFile(config, config, _run_module(config.removeprefix("python:"), config))
+    path = os.path.abspath(config.removeprefix("file:"))  # noqa: PTH100 - text in, text out
+    return ConfigFile(config, path, _run_path(path))
+
+
+def _run_path(path: str) -> dict[str, object]:
+    try:
+        source = Path(path).read_bytes()
+    except OSError as wrong:
+        raise ConfigError(f"{path}: the configuration file cannot be read: {wrong.strerror}") from None
+    module = ModuleType(MODULE_NAME)
+    module.__file__ = path
+    sys.modules[MODULE_NAME] = module
+    linecache.checkcache(path)
+    try:
+        exec(compile(source, path, "exec", dont_inherit=True), vars(module))  # noqa: S102 - code is what the file is
+    except KeyboardInterrupt:
+        raise
+    except BaseException as wrong:  # noqa: BLE001 - whatever the file raises, SystemExit included, is its fault
+        _blame(wrong, path)
+    return dict(vars(module))
+
+
+def _run_module(name: str, origin: str) -> dict[str, object]:
+    # Left out of sys.modules first, so that reading the configuration again reads the module again.
+    before = sys.modules.pop(name, None)
+    try:
+        return dict(vars(importlib.import_module(name)))
+    except KeyboardInterrupt:
+        raise
+    except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
+        if before is not None:
+            sys.modules[name] = before
+        if isinstance(wrong, ModuleNotFoundError | ValueError | TypeError) and not _frames(wrong):
+            raise ConfigError(
+                f"{origin}: {wrong} (looked in {sys.path[0]} and the rest of sys.path)"
+            ) from None
+        _blame(wrong, origin)
+
+
+def _blame(wrong: BaseException, origin: str) -> NoReturn:
+    """Raise ConfigError that says where in `origin` the exception came from, and what it was."""
+    what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1]
+    frames = _frames(wrong)
+    if isinstance(wrong, SyntaxError) and wrong.filename:
+        place, line, code = wrong.filename, wrong.lineno, (wrong.text or "").strip()
+    elif frames:
+        place, line, code = frames[0].filename, frames[0].lineno, frames[0].line or ""
+    else:
+        raise ConfigError(f"{origin}: {what}") from None
+    message = f"{place}, line {line}: {what}"
+    if code:
+        message += f"\n    {code}"
+    if frames and frames[-1].filename != place:
+        last = frames[-1]
+        verb = "imported by" if isinstance(wrong, SyntaxError) else "raised in"
+        message += f"\n  {verb} {last.filename}, line {last.lineno}"
+    if place != origin and origin not in message:
+        message = f"{origin}: {message}"
+    raise ConfigError(message) from None
+
+
+def _frames(wrong: BaseException) -> list[traceback.FrameSummary]:
+    """Return the traceback without the frames of the import system and of this package."""
+    return [
+        frame
+        for frame in traceback.extract_tb(wrong.__traceback__)
+        if not frame.filename.startswith("<frozen importlib")
+        and frame.filename != importlib.__file__
+        and not Path(frame.filename).is_relative_to(_PACKAGE)
+    ]

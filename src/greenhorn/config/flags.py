@@ -1,0 +1,155 @@
+"""The command line, generated from the table: argparse finds flags, the row's parser judges values."""
+
+import argparse
+import difflib
+from collections.abc import Callable, Iterable, Sequence
+from typing import NoReturn
+
+from greenhorn import __version__
+from greenhorn.config.setting import Row
+from greenhorn.config.tables import ROWS
+from greenhorn.config.tables.gunicorn import FOREIGN, Foreign
+from greenhorn.errors import ConfigError
+
+COMMAND_LINE = "command line"
+WIDTH = 80
+
+
+class FlagParser(argparse.ArgumentParser):
+    """Parses the flags of one source.
+
+    A fault on the command line ends the program with exit code 2, one in a variable raises ConfigError.
+    """
+
+    def __init__(self, source: str) -> None:
+        on_command_line = source == COMMAND_LINE
+        super().__init__(
+            prog="greenhorn",
+            usage="greenhorn [OPTIONS] [APP_MODULE]",
+            description="Serve a WSGI application over HTTP.",
+            epilog="APP_MODULE is MODULE, MODULE:NAME or MODULE:FACTORY(ARGUMENTS), as in hello:app. "
+            "SECONDS may have units: 90s, 15m, 1h30m.",
+            formatter_class=_page,
+            argument_default=argparse.SUPPRESS,
+            allow_abbrev=False,
+            add_help=False,
+        )
+        self.source = source
+        self.add_argument("wsgi_app", nargs="?", metavar="APP_MODULE", help=argparse.SUPPRESS)
+        if on_command_line:
+            about = self.add_argument_group("About")
+            about.add_argument("-h", "--help", action="help", help="show this page and exit")
+            version = f"%(prog)s (version {__version__})"
+            about.add_argument(
+                "-v", "--version", action="version", version=version, help="print the version and exit"
+            )
+        groups: dict[str, argparse._ArgumentGroup] = {}
+        for row in ROWS.values():
+            if row.flags:
+                group = groups.get(row.section) or groups.setdefault(
+                    row.section, self.add_argument_group(row.section)
+                )
+                _add_row(group, row)
+        for foreign in FOREIGN:
+            _add_foreign(self, foreign)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise ConfigError for a variable; else print usage and `message`, and exit with code 2."""
+        if self.source == COMMAND_LINE:
+            super().error(message)
+        raise ConfigError(f"{self.source}: {message}")
+
+    def read(self, arguments: Sequence[str]) -> dict[str, object]:
+        """Return {setting: raw text, list of texts or bool} of the flags given, APP_MODULE as wsgi_app."""
+        namespace, extra = self.parse_known_args(arguments)
+        unknown = next((word for word in extra if word.startswith("-")), None)
+        if unknown is not None:
+            self.error(f"unknown option {unknown}{self._suggestion(unknown)}")
+        if extra:
+            self.error(f"more than one APP_MODULE: {' '.join([namespace.wsgi_app, *extra])}")
+        return vars(namespace)
+
+    def _suggestion(self, unknown: str) -> str:
+        flag = unknown.partition("=")[0]
+        known = [spelling for row in ROWS.values() for spelling in row.flags]
+        known += [spelling for foreign in FOREIGN for spelling in foreign.flags]
+        near = difflib.get_close_matches(flag, known, n=1, cutoff=0.7) if flag.startswith("--") else []
+        return f" (did you mean {near[0]}?)" if near else ""
+
+
+def read_flags(arguments: Sequence[str], source: str) -> dict[str, object]:
+    """Return what `arguments` set, as `FlagParser.read`.
+
+    Raises ConfigError; for the command line SystemExit, also for --help and --version.
+    """
+    return FlagParser(source).read(arguments)
+
+
+def _page(prog: str) -> argparse.HelpFormatter:
+    return argparse.HelpFormatter(prog, max_help_position=28, width=WIDTH)
+
+
+def _add_row(group: argparse._ArgumentGroup, row: Row) -> None:
+    shown = row.summary.replace("%", "%%") + _shown_default(row).replace("%", "%%")
+    for flags, text in ((row.flags, shown), (_other_spellings(row.flags), argparse.SUPPRESS)):
+        if not flags:
+            continue
+        if not row.meta:
+            group.add_argument(*flags, dest=row.name, action="store_const", const=row.bare, help=text)
+        elif row.bare is not None:
+            group.add_argument(
+                *flags,
+                dest=row.name,
+                nargs="?",
+                const=row.bare,
+                metavar=row.meta,
+                type=_checked(row),
+                help=text,
+            )
+        else:
+            action = "append" if row.repeats else "store"
+            group.add_argument(
+                *flags, dest=row.name, action=action, metavar=row.meta, type=_checked(row), help=text
+            )
+
+
+def _add_foreign(parser: argparse.ArgumentParser, foreign: Foreign) -> None:
+    flags = (*foreign.flags, *_other_spellings(foreign.flags))
+    if not flags:
+        return
+    action = "store_true" if isinstance(foreign.neutral, bool) else "store"
+    parser.add_argument(
+        *flags, dest=foreign.name, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS
+    )
+
+
+def _checked(row: Row) -> Callable[[str], str]:
+    """Return an argparse type that has the row's parser judge the text, and passes the text on."""
+
+    def check(text: str) -> str:
+        try:
+            row.parse(text)
+        except ValueError as wrong:
+            raise argparse.ArgumentTypeError(f"{text!r}: {wrong}") from None
+        return text
+
+    return check
+
+
+def _other_spellings(flags: Iterable[str]) -> tuple[str, ...]:
+    """Return the long flags with `-` for `_` and with `_` for `-`, without those that are there already."""
+    flags = tuple(flags)
+    spellings: dict[str, None] = {}
+    for flag in flags:
+        if flag.startswith("--"):
+            name = flag.removeprefix("--")
+            spellings["--" + name.replace("_", "-")] = None
+            spellings["--" + name.replace("-", "_")] = None
+    return tuple(spelling for spelling in spellings if spelling not in flags)
+
+
+def _shown_default(row: Row) -> str:
+    if not row.meta or row.default in (None, (), "."):
+        return ""
+    shown = ",".join(row.default) if isinstance(row.default, tuple) else str(row.default)
+    return f" [{shown}]"

@@ -1,0 +1,169 @@
+"""How the settings get their values: defaults < file < a variable with flags < command line."""
+
+import difflib
+import os
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Any
+
+from greenhorn import __version__
+from greenhorn.config.file import ConfigFile, read_file
+from greenhorn.config.flags import COMMAND_LINE, read_flags
+from greenhorn.config.setting import parsed
+from greenhorn.config.tables import ROWS, Settings
+from greenhorn.config.tables.gunicorn import FOREIGN, Foreign
+from greenhorn.errors import ConfigError
+
+ARGUMENT_VARIABLES = ("GREENHORN_CMD_ARGS", "GUNICORN_CMD_ARGS")
+"""Flags by environment; the first one that is set counts."""
+DEFAULT = "default"
+RESEMBLANCE = 0.85
+"""How alike, from 0 to 1, an unknown name must be to a setting's to count as its misspelling."""
+
+_FOREIGN = {foreign.name: foreign for foreign in FOREIGN}
+_PLAIN_DATA = (str, bytes, int, float, list, tuple, dict, set, type(None))
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """The settings, and what there is to tell about them."""
+
+    settings: Settings
+    origins: Mapping[str, str]
+    """Where each setting's value came from: "default", "environment variable PORT", the path of a file, the
+    name of a variable with flags, "command line"."""
+    warnings: tuple[str, ...]
+    """What somebody should know who wrote the configuration, a sentence each."""
+
+
+@dataclass(slots=True)
+class _Values:
+    """The values found so far; a later source replaces what an earlier one said."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    foreign: dict[str, tuple[object, str]] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    def take(self, name: str, value: object, origin: str) -> None:
+        """Note the value of a setting of greenhorn or gunicorn. Raises ConfigError if it is not valid."""
+        if name in ROWS:
+            self.values[name] = parsed(ROWS[name], value, origin)
+            self.origins[name] = origin
+        elif name in _FOREIGN:
+            self.foreign[name] = (value, origin)
+
+
+def load_configuration(
+    arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None
+) -> Configuration:
+    """Return the settings that `arguments`, `environ` (default: of this process) and the file amount to.
+
+    Raises ConfigError that names the source, the setting, the value and what would be valid. Faults of the
+    command line itself, --help and --version end in SystemExit. May be called again, in the directory where
+    it was called first, since relative paths count from there: it reads everything anew.
+    """
+    environ = os.environ if environ is None else environ
+    given = read_flags(sys.argv[1:] if arguments is None else arguments, COMMAND_LINE)
+    variable, extra = _read_variable(environ)
+    found = _Values()
+    _take_defaults(found, environ)
+    file, asked_by = _read_file(given, extra, variable)
+    _take_file(found, file.variables, file.origin)
+    if file.config is not None:
+        found.take("config", file.config, asked_by)
+    if extra.pop("wsgi_app", None) is not None:
+        found.warnings.append(
+            f"{variable}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead"
+        )
+    for source, values in ((variable, extra), (COMMAND_LINE, given)):
+        for name, value in values.items():
+            found.take(name, value, source)
+    _judge_foreign(found)
+    return Configuration(Settings(**found.values), MappingProxyType(found.origins), tuple(found.warnings))
+
+
+def _read_variable(environ: Mapping[str, str]) -> tuple[str, dict[str, object]]:
+    for name in ARGUMENT_VARIABLES:
+        if name in environ:
+            try:
+                words = shlex.split(environ[name])
+            except ValueError as wrong:
+                raise ConfigError(f"{name}: {environ[name]!r} cannot be split into words: {wrong}") from None
+            return name, read_flags(words, name)
+    return "", {}
+
+
+def _read_file(
+    given: Mapping[str, object], extra: Mapping[str, object], variable: str
+) -> tuple[ConfigFile, str]:
+    """Return the file, read, and who asked for it; an empty name is the same as none."""
+    for values, origin in ((given, COMMAND_LINE), (extra, variable)):
+        config = parsed(ROWS["config"], values.get("config"), origin)
+        if config is not None:
+            return read_file(str(config)), origin
+    return read_file(None), "found in the start directory"
+
+
+def _take_defaults(found: _Values, environ: Mapping[str, str]) -> None:
+    for row in ROWS.values():
+        variable = row.variable
+        text = environ.get(variable.name) if variable else None
+        if variable and text is not None and (text.strip() or variable.empty_counts):
+            found.take(row.name, variable.form.format(text.strip()), f"environment variable {variable.name}")
+        else:
+            found.take(row.name, row.default, DEFAULT)
+
+
+def _take_file(found: _Values, variables: Mapping[str, object], path: str) -> None:
+    for name, value in variables.items():
+        # A file cannot name itself, and `config` is a likely name for something else in it.
+        if name == "config":
+            continue
+        if name in ROWS or name in _FOREIGN:
+            found.take(name, value, path)
+        elif isinstance(value, _PLAIN_DATA):
+            _refuse_misspelling(name, variables, path)
+
+
+def _refuse_misspelling(name: str, variables: Mapping[str, object], path: str) -> None:
+    """Raise ConfigError if `name` is most likely meant to be a setting.
+
+    A setting's name with a word before or behind it (timeout_str, use_bind) is the file's own variable, and
+    so is one that resembles a setting which the file also sets (`log_level`, from which it makes `loglevel`).
+    """
+    if name.startswith("_") or name != name.lower():
+        return
+    near = difflib.get_close_matches(name, [*ROWS, *_FOREIGN], n=3, cutoff=RESEMBLANCE)
+    own = any(name.startswith(known + "_") or name.endswith("_" + known) for known in near)
+    if near and not own and near[0] not in variables:
+        raise ConfigError(
+            f"{path}: {name} is not a setting: did you mean {' or '.join(near)}? "
+            "(Begin the name of a variable of your own with an underscore.)"
+        )
+
+
+def _judge_foreign(found: _Values) -> None:
+    """Warn of each setting that greenhorn does not have; raise ConfigError where that would be unsafe."""
+    refusals = []
+    for foreign in FOREIGN:
+        value, origin = found.foreign.get(foreign.name, (None, ""))
+        if _asks_for_nothing(foreign, value):
+            continue
+        missing = f"is a setting of gunicorn that greenhorn {__version__} does not have yet"
+        what = f"{origin}: {foreign.name} {missing}"
+        if foreign.refused:
+            refusals.append(f"{what}: it cannot be ignored, since {foreign.refused}")
+        else:
+            found.warnings.append(f"{what}: ignored")
+    if refusals:
+        raise ConfigError("\n".join(refusals))
+
+
+def _asks_for_nothing(foreign: Foreign, value: object) -> bool:
+    if value is None or (isinstance(value, str | list | tuple | dict) and not value):
+        return True
+    return value == foreign.neutral or str(value).strip().lower() == str(foreign.neutral).lower()

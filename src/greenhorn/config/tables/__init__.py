@@ -1,0 +1,44 @@
+"""The table of all settings, by section, and the record that they make up."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from greenhorn.config.setting import Row, rows
+from greenhorn.config.tables.http import HTTPSettings, LimitSettings, TimeoutSettings
+from greenhorn.config.tables.logs import LoggingSettings
+from greenhorn.config.tables.process import ProcessSettings
+from greenhorn.config.tables.proxy import ProxySettings
+from greenhorn.config.tables.socket import SocketSettings
+from greenhorn.config.tables.worker import WorkerSettings
+
+TABLES: dict[str, type[Any]] = {
+    "Application and process": ProcessSettings,
+    "Listening sockets": SocketSettings,
+    "Workers": WorkerSettings,
+    "Sizes": LimitSettings,
+    "Patience with clients": TimeoutSettings,
+    "HTTP": HTTPSettings,
+    "Proxies in front": ProxySettings,
+    "Logging": LoggingSettings,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings(
+    ProcessSettings,
+    SocketSettings,
+    WorkerSettings,
+    LimitSettings,
+    TimeoutSettings,
+    HTTPSettings,
+    ProxySettings,
+    LoggingSettings,
+):
+    """Every setting with its value: lists are tuples, times are whole seconds, sizes are bytes.
+
+    `Settings()` is the table's defaults; `Settings(workers=2)` changes one.
+    """
+
+
+ROWS: dict[str, Row] = rows(TABLES)
+"""Every row by its setting's name, in the order of the table."""

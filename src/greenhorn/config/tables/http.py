@@ -1,0 +1,187 @@
+"""What a request may look like, how large it may be, and how long it may take."""
+
+from dataclasses import dataclass
+
+from greenhorn.config.parsers import field_count, field_size, seconds, switch, whole
+from greenhorn.config.setting import Variable, setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitSettings:
+    """Sizes of requests, and how much of requests and answers is kept in memory."""
+
+    limit_request_line: int = setting(
+        ("--limit-request-line",),
+        default=4094,
+        parse=whole,
+        meta="BYTES",
+        doc="""Longest request line; a longer one is answered 414; 0 = no limit but that of the whole
+            head.""",
+        differs="""the same default, but a value above 8190 is cut to 8190. Here it counts as written.""",
+    )
+    limit_request_fields: int = setting(
+        ("--limit-request-fields",),
+        default=100,
+        parse=field_count,
+        meta="NUMBER",
+        doc="""Most header fields of a request; more are answered 431. 0 and everything above 32768 mean
+            32768.""",
+    )
+    limit_request_field_size: int = setting(
+        ("--limit-request-field_size",),
+        default=8190,
+        parse=field_size,
+        meta="BYTES",
+        doc="""Longest header field, name and value; a longer one is answered 431. 0 means 8190.""",
+    )
+    limit_request_head: int = setting(
+        ("--limit-request-head",),
+        default=65536,
+        parse=whole,
+        meta="BYTES",
+        doc="""Largest head of a request (request line and all fields); a larger one is answered 431; 0 =
+            no limit of its own. The other limits bound it then.""",
+        differs="""has no such setting; its limits multiply to 800 KiB per connection.""",
+    )
+    limit_request_body: int = setting(
+        ("--limit-request-body",),
+        default=0,
+        parse=whole,
+        meta="BYTES",
+        doc="""Largest body of a request; a larger one is answered 413; 0 = no limit.""",
+        differs="""has no such setting.""",
+    )
+    body_buffer_size: int = setting(
+        ("--body-buffer-size",),
+        default=131072,
+        parse=whole,
+        meta="BYTES",
+        doc="""How much of a request body is kept in memory before it goes to a temporary file. A thread
+            takes the request once its body is complete.""",
+        differs="""has no such setting; a thread waits for the body, for as long as the client likes.""",
+    )
+    response_buffer_size: int = setting(
+        ("--response-buffer-size",),
+        default=65536,
+        parse=whole,
+        meta="BYTES",
+        doc="""How much of an answer is kept in memory for a client that does not keep up, before the rest
+            goes to a temporary file.""",
+        differs="""has no such setting; a thread waits until the client has taken it all.""",
+    )
+    response_buffer_max: int = setting(
+        ("--response-buffer-max",),
+        default=67108864,
+        parse=whole,
+        meta="BYTES",
+        doc="""How much of one answer is kept for a client that does not keep up, in memory and file
+            together, before the application's thread waits for it.""",
+        differs="""has no such setting; the thread waits from the first byte on.""",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimeoutSettings:
+    """How long a client may take for each part of its turn."""
+
+    keepalive: int = setting(
+        ("--keep-alive",),
+        default=75,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time that a connection may be idle between two requests; 0 = no keep-alive. Then each
+            answer closes its connection.""",
+        differs="""2. That is below the idle time of every load balancer, which then sends requests into
+            connections that are just closing (their 502s); an idle connection costs no thread here.""",
+    )
+    first_byte_timeout: int = setting(
+        ("--first-byte-timeout",),
+        default=30,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time that a new connection may stay silent; 0 = for ever. Then it is closed without a
+            word.""",
+        differs="""has no such setting.""",
+    )
+    header_timeout: int = setting(
+        ("--header-timeout",),
+        default=30,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time for the whole head of a request, from its first byte on; 0 = for ever. No later byte
+            renews it. When it is over the answer is 408.""",
+        differs="""has no such setting; a head may trickle in for ever.""",
+    )
+    body_timeout: int = setting(
+        ("--body-timeout",),
+        default=30,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Longest pause within a request body; 0 = for ever. After it the answer is 408.""",
+        differs="""has no such setting; a body may trickle in for ever.""",
+    )
+    write_timeout: int = setting(
+        ("--write-timeout",),
+        default=30,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Longest pause of a client in taking its answer; 0 = for ever. After it the connection is
+            closed.""",
+        differs="""has no such setting; a client that stops reading keeps its thread.""",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class HTTPSettings:
+    """Where the reading of requests and the sending of files may be changed."""
+
+    permit_obsolete_folding: bool = setting(
+        ("--permit-obsolete-folding",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Accept header fields that go on in the next line, and join the lines by a space. Otherwise
+            they are answered 400: a proxy may read such a request differently.""",
+    )
+    strip_header_spaces: bool = setting(
+        ("--strip-header-spaces",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Accept blanks between the name of a header field and its colon. Unsafe behind a proxy that
+            reads such fields differently; otherwise they are answered 400.""",
+    )
+    permit_unconventional_http_method: bool = setting(
+        ("--permit-unconventional-http-method",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Accepted for compatibility, without effect. Every method that is a token by RFC 9110 is
+            taken.""",
+    )
+    permit_unconventional_http_version: bool = setting(
+        ("--permit-unconventional-http-version",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Accepted for compatibility, without effect. Only HTTP/1.0 and HTTP/1.1 are taken; other
+            versions are answered 505.""",
+    )
+    casefold_http_method: bool = setting(
+        ("--casefold-http-method",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Turn methods into upper case. Methods are case-sensitive by RFC 9110, so the application
+            otherwise sees them as sent.""",
+    )
+    sendfile: bool = setting(
+        ("--no-sendfile",),
+        default=True,
+        parse=switch,
+        bare=False,
+        variable=Variable("SENDFILE"),
+        doc="""Whether files that the application wraps in wsgi.file_wrapper are sent by the kernel's
+            sendfile; the flag turns it off. In a file, True means on and False means off.""",
+        differs="""every value in a file, True included, turns it off. Here True means on.""",
+    )

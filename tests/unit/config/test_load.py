@@ -1,0 +1,419 @@
+"""Where values come from, which source wins, and what a wrong one says."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from greenhorn.config import load_configuration
+from greenhorn.config.tables import ROWS
+from greenhorn.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def start_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Start in an empty directory, and leave sys.path and sys.modules as they were."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    modules = dict(sys.modules)
+    yield
+    for name in set(sys.modules) - set(modules):
+        del sys.modules[name]
+
+
+def load(*arguments: str, **environ: str):
+    return load_configuration(arguments, environ)
+
+
+def settings(*arguments: str, **environ: str):
+    return load(*arguments, **environ).settings
+
+
+def refusal(*arguments: str, **environ: str):
+    with pytest.raises(ConfigError) as caught:
+        load(*arguments, **environ)
+    return str(caught.value)
+
+
+def exit_of(capsys: pytest.CaptureFixture[str], *arguments: str):
+    with pytest.raises(SystemExit) as caught:
+        load(*arguments)
+    captured = capsys.readouterr()
+    return caught.value.code, captured.out + captured.err
+
+
+def write(folder: Path, text: str, name: str = "gunicorn.conf.py"):
+    path = folder / name
+    path.write_text(text)
+    return path
+
+
+def test_without_anything_all_values_are_defaults(tmp_path: Path):
+    configuration = load()
+    assert configuration.warnings == ()
+    assert set(configuration.origins.values()) == {"default"}
+    assert set(configuration.origins) == set(ROWS)
+    assert configuration.settings.chdir == str(tmp_path)
+    assert configuration.settings.worker_class == "gthread"
+    assert configuration.settings.config is None
+
+
+def test_each_source_beats_the_one_before(tmp_path: Path):
+    flags = {"GREENHORN_CMD_ARGS": "-w 4"}
+    assert settings(WEB_CONCURRENCY="2").workers == 2
+    path = write(tmp_path, "workers = 3")
+    assert settings(WEB_CONCURRENCY="2").workers == 3
+    assert settings(**flags, WEB_CONCURRENCY="2").workers == 4
+    assert settings("-w5", **flags, WEB_CONCURRENCY="2").workers == 5
+    assert load(WEB_CONCURRENCY="2").origins["workers"] == str(path)
+    assert load(**flags).origins["workers"] == "GREENHORN_CMD_ARGS"
+    assert load("-w", "5", **flags).origins["workers"] == "command line"
+
+
+@pytest.mark.parametrize(
+    ("name", "variable", "text", "value"),
+    [
+        ("bind", "PORT", "9000", ("0.0.0.0:9000",)),
+        ("bind", "PORT", "", ("127.0.0.1:8000",)),
+        ("workers", "WEB_CONCURRENCY", "3", 3),
+        ("workers", "WEB_CONCURRENCY", " ", 1),
+        ("forwarded_allow_ips", "FORWARDED_ALLOW_IPS", "10.0.0.0/8", ("10.0.0.0/8",)),
+        ("forwarded_allow_ips", "FORWARDED_ALLOW_IPS", "", ()),
+        ("sendfile", "SENDFILE", "no", False),
+        ("sendfile", "SENDFILE", "y", True),
+    ],
+)
+def test_some_defaults_come_from_the_environment(name: str, variable: str, text: str, value: object):
+    configuration = load(**{variable: text})
+    assert getattr(configuration.settings, name) == value
+    told = f"environment variable {variable}" if text.strip() or value == () else "default"
+    assert configuration.origins[name] == told
+
+
+def test_a_wrong_variable_is_named_with_what_is_valid():
+    message = refusal(WEB_CONCURRENCY="auto")
+    assert message == (
+        "environment variable WEB_CONCURRENCY: workers = 'auto': must be a whole number, 0 or more"
+    )
+
+
+def test_a_wrong_value_in_a_file_is_named_with_the_file(tmp_path: Path):
+    path = write(tmp_path, "loglevel = 'loud'")
+    message = refusal()
+    assert message.startswith(
+        f"{path}: loglevel = 'loud': must be one of debug, info, warning, error, critical"
+    )
+
+
+def test_gunicorn_cmd_args_count_where_greenhorn_cmd_args_are_missing():
+    both = {"GUNICORN_CMD_ARGS": "--threads 7 --backlog 3", "GREENHORN_CMD_ARGS": "--threads 8"}
+    assert settings(GUNICORN_CMD_ARGS="--threads 7").threads == 7
+    assert settings(**both).threads == 8
+    assert settings(**both).backlog == 2048
+
+
+def test_a_variable_with_flags_is_split_as_a_shell_does():
+    assert settings(GREENHORN_CMD_ARGS="-e 'A=x y' -e B=2").raw_env == ("A=x y", "B=2")
+    assert "cannot be split into words" in refusal(GREENHORN_CMD_ARGS="-e 'A")
+
+
+@pytest.mark.parametrize("flags", ["--nonsense", "-w many", "--help", "--version", "-w"])
+def test_wrong_flags_in_a_variable_are_an_error_of_the_configuration(flags: list[str] | None):
+    assert refusal(GUNICORN_CMD_ARGS=flags).startswith("GUNICORN_CMD_ARGS: ")
+
+
+def test_an_app_module_in_a_variable_is_ignored_with_a_warning():
+    configuration = load(GREENHORN_CMD_ARGS="other:app -w 2")
+    assert configuration.settings.wsgi_app is None
+    assert configuration.settings.workers == 2
+    assert [text for text in configuration.warnings if "APP_MODULE is ignored" in text]
+
+
+def test_the_app_module_of_the_command_line_beats_the_file(tmp_path: Path):
+    write(tmp_path, "wsgi_app = 'filed:app'")
+    assert settings().wsgi_app == "filed:app"
+    assert settings("given:app", "-w", "2").wsgi_app == "given:app"
+
+
+def test_the_file_of_greenhorn_comes_before_that_of_gunicorn(tmp_path: Path):
+    write(tmp_path, "threads = 5")
+    configuration = load()
+    assert (configuration.settings.threads, configuration.settings.config) == (5, "./gunicorn.conf.py")
+    assert configuration.origins["config"] == "found in the start directory"
+    write(tmp_path, "threads = 6", "greenhorn.conf.py")
+    assert (settings().threads, settings().config) == (6, "./greenhorn.conf.py")
+
+
+def test_default_files_are_looked_for_in_the_start_directory_only(tmp_path: Path):
+    (tmp_path / "app").mkdir()
+    write(tmp_path / "app", "threads = 5")
+    configuration = settings("--chdir", "app")
+    assert (configuration.threads, configuration.chdir) == (4, str(tmp_path / "app"))
+
+
+@pytest.mark.parametrize("prefix", ["", "file:"])
+def test_a_file_may_be_named_with_any_name(tmp_path: Path, prefix: str):
+    path = write(tmp_path, "threads = 5", "server.settings")
+    configuration = load("-c", f"{prefix}server.settings")
+    assert configuration.settings.threads == 5
+    assert configuration.origins["threads"] == str(path)
+
+
+def test_the_file_of_the_command_line_beats_that_of_the_variable(tmp_path: Path):
+    write(tmp_path, "threads = 5", "one.py")
+    write(tmp_path, "threads = 6", "two.py")
+    assert settings(GREENHORN_CMD_ARGS="-c one.py").threads == 5
+    assert settings("-c", "two.py", GREENHORN_CMD_ARGS="-c one.py").threads == 6
+    assert settings("-c", "", GREENHORN_CMD_ARGS="-c one.py").threads == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [("missing.py", "No such file"), (".", "Is a directory"), ("python:missing", "No module named")],
+)
+def test_a_named_file_must_be_there(name: str, reason: str):
+    assert reason in refusal("-c", name)
+
+
+def test_a_module_may_be_the_file_and_is_read_anew_each_time(tmp_path: Path):
+    path = write(tmp_path, "threads = 5", "deploy_settings.py")
+    configuration = load("-c", "python:deploy_settings")
+    assert configuration.settings.threads == 5
+    assert configuration.origins["threads"] == "python:deploy_settings"
+    path.write_text("threads = 50")
+    assert settings("-c", "python:deploy_settings").threads == 50
+
+
+def test_a_file_knows_its_name_and_imports_from_the_start_directory(tmp_path: Path):
+    write(tmp_path, "count = 9", "shared_numbers.py")
+    write(
+        tmp_path,
+        "import sys, os\nfrom shared_numbers import count\nthreads = count\n"
+        "raw_env = ['NAME=' + __name__, 'FILE=' + __file__, 'THERE=%s' % (__name__ in sys.modules)]\n",
+    )
+    found = settings()
+    assert found.threads == 9
+    assert found.raw_env == ("NAME=__config__", f"FILE={tmp_path / 'gunicorn.conf.py'}", "THERE=True")
+
+
+def test_values_of_a_file_may_be_python_objects(tmp_path: Path):
+    write(
+        tmp_path,
+        "from pathlib import Path\nchdir = Path('.')\nbind = ['a:1', 'unix:/x']\ntimeout = '2m'\n"
+        "sendfile = True\n"
+        "secure_scheme_headers = {'X-Scheme': 'https'}\naccesslog = None\nworkers = 0x2\n",
+    )
+    found = settings()
+    assert found.bind == ("a:1", "unix:/x")
+    assert (found.timeout, found.sendfile, found.accesslog, found.workers) == (120, True, None, 2)
+    assert found.secure_scheme_headers == {"X-SCHEME": "https"}
+
+
+def test_the_flags_of_a_list_replace_the_list_of_the_file(tmp_path: Path):
+    write(tmp_path, "bind = ['a:1', 'b:2']")
+    assert settings().bind == ("a:1", "b:2")
+    assert settings("-b", "c:3", "--bind", "d:4").bind == ("c:3", "d:4")
+
+
+def test_config_in_a_file_means_nothing(tmp_path: Path):
+    write(tmp_path, "config = {'its': 'own'}\nthreads = 3")
+    assert settings().threads == 3
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("keep_alive = 75", "keepalive"),
+        ("worker = 9", "workers"),
+        ("thread = 3", "threads"),
+        ("tiemout = 3", "timeout"),
+        ("limit_request_filed_size = 3", "limit_request_field_size"),
+        ("max_request = 3", "max_requests"),
+        ("cert_file = 'x.pem'", "certfile"),
+        ("binds = ['a:1']", "bind"),
+    ],
+)
+def test_a_misspelled_setting_is_an_error_with_the_nearest_name(tmp_path: Path, line: str, meant: str):
+    path = write(tmp_path, line)
+    name = line.partition(" ")[0]
+    assert refusal().startswith(f"{path}: {name} is not a setting: did you mean {meant}")
+
+
+def test_names_of_the_files_own_are_its_business(tmp_path: Path):
+    write(
+        tmp_path,
+        "import json, os, multiprocessing\nhost = 'h'\nport = '80'\nuse_bind = 'h:80'\n"
+        "timeout_str = '9'\n"
+        "graceful_timeout_str = '9'\nkeepalive_str = '5'\nworkers_per_core = 1\nweb_concurrency = 2\n"
+        "log_level = 'debug'\nloglevel = log_level\naccess_log = '-'\naccesslog = access_log\n_worker = 3\n"
+        "WORKER = 3\nlog_data = {}\ncores = multiprocessing.cpu_count()\ndef worker(): pass\n"
+        "timeout = timeout_str\n",
+    )
+    assert (settings().loglevel, settings().accesslog, settings().timeout) == ("debug", "-", 9)
+
+
+def test_an_exception_in_a_file_is_told_with_its_line(tmp_path: Path):
+    path = write(tmp_path, "import os\n\nworkers = 1 / 0\n")
+    assert refusal() == f"{path}, line 3: ZeroDivisionError: division by zero\n    workers = 1 / 0"
+
+
+def test_a_syntax_error_in_a_file_is_told_with_its_line(tmp_path: Path):
+    path = write(tmp_path, "threads = 2\nworkers = = 3\n")
+    message = refusal()
+    assert message.startswith(f"{path}, line 2: SyntaxError: ")
+    assert "workers = = 3" in message
+
+
+def test_an_exception_in_what_a_file_imports_is_told_with_both_places(tmp_path: Path):
+    other = write(tmp_path, "def cores():\n    raise OSError('no cpu')\n", "cpu_cores.py")
+    path = write(tmp_path, "from cpu_cores import cores\nworkers = cores()\n")
+    message = refusal()
+    assert message.startswith(f"{path}, line 2: OSError: no cpu\n    workers = cores()")
+    assert message.endswith(f"raised in {other}, line 2")
+
+
+@pytest.mark.parametrize("code", ["import sys; sys.exit(7)", "raise GeneratorExit"])
+def test_a_file_cannot_end_the_program(tmp_path: Path, code: str):
+    path = write(tmp_path, code)
+    assert refusal().startswith(f"{path}, line 1: ")
+
+
+def test_an_interrupt_while_a_file_runs_is_an_interrupt(tmp_path: Path):
+    write(tmp_path, "raise KeyboardInterrupt")
+    with pytest.raises(KeyboardInterrupt):
+        load()
+
+
+def test_an_exception_in_a_module_as_file_is_told_with_its_line(tmp_path: Path):
+    path = write(tmp_path, "workers = nothing\n", "deploy_broken.py")
+    message = refusal("-c", "python:deploy_broken")
+    assert message.startswith(f"python:deploy_broken: {path}, line 1: NameError")
+
+
+def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
+    (tmp_path / "gunicorn.conf.py").write_bytes(b"\0\1")
+    assert refusal().startswith(f"{tmp_path / 'gunicorn.conf.py'}")
+
+
+def test_a_setting_of_gunicorn_only_is_ignored_with_one_warning(tmp_path: Path):
+    path = write(tmp_path, "max_requests = 5\npreload_app = True\ndef post_fork(server, worker): pass\n")
+    configuration = load("--max-requests", "7", "app:app")
+    assert len(configuration.warnings) == 3
+    assert configuration.warnings[0] == (
+        "command line: max_requests is a setting of gunicorn that greenhorn 0.1.0 does not have yet: ignored"
+    )
+    assert {text.split(": ")[0] for text in configuration.warnings[1:]} == {str(path)}
+    assert configuration.settings.wsgi_app == "app:app"
+
+
+def test_a_setting_of_gunicorn_only_that_asks_for_nothing_is_not_mentioned(tmp_path: Path):
+    write(
+        tmp_path,
+        "daemon = False\ncertfile = None\nkeyfile = ''\nmax_requests = 0\numask = 0\nuser = None\n"
+        "pidfile = None\nimport ssl\ncert_reqs = ssl.CERT_NONE\nasgi_loop = 'auto'\n"
+        "reload_extra_files = []\n",
+    )
+    assert load("--no-control-socket").warnings == ()
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "flags"),
+    [
+        ("certfile", "'c.pem'", ["--certfile", "c.pem"]),
+        ("keyfile", "'k.pem'", ["--keyfile=k.pem"]),
+        ("cert_reqs", "2", ["--cert-reqs", "2"]),
+        ("ca_certs", "'ca.pem'", ["--ca_certs", "ca.pem"]),
+        ("user", "'www-data'", ["-u", "www-data"]),
+        ("user", "0", ["--user", "0"]),
+        ("group", "33", ["--group", "33"]),
+        ("umask", "0o077", ["-m", "0o077"]),
+        ("daemon", "True", ["-D"]),
+        ("protocol", "'uwsgi'", ["--protocol", "uwsgi"]),
+    ],
+)
+def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(
+    tmp_path: Path, name: str, value: str, flags: list[str]
+):
+    told = (
+        f"{name} is a setting of gunicorn that greenhorn 0.1.0 does not have yet: it cannot be ignored, since"
+    )
+    assert refusal("app:app", *flags).startswith(f"command line: {told}")
+    path = write(tmp_path, f"{name} = {value}")
+    assert refusal("app:app").startswith(f"{path}: {told}")
+
+
+def test_the_hook_that_makes_the_tls_context_ends_the_start(tmp_path: Path):
+    write(tmp_path, "def ssl_context(config, factory): return factory()")
+    assert "ssl_context is a setting of gunicorn" in refusal()
+
+
+def test_all_refused_settings_are_named_at_once():
+    message = refusal("--certfile", "c", "--keyfile", "k")
+    assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    "flag", ["--limit-request-field_size", "--limit-request-field-size", "--limit_request_field_size"]
+)
+def test_long_flags_may_be_written_either_way(flag: str):
+    assert settings(flag, "100").limit_request_field_size == 100
+    assert settings(f"{flag}=0").limit_request_field_size == 8190
+
+
+def test_flags_without_values():
+    found = settings("--no-sendfile", "--casefold_http_method", "app:app", "--proxy-protocol")
+    assert (found.sendfile, found.casefold_http_method, found.proxy_protocol) == (False, True, "auto")
+    assert settings("--proxy-protocol=v1").proxy_protocol == "v1"
+
+
+def test_a_large_request_line_is_honoured_as_written():
+    assert settings("--limit-request-line", "100000").limit_request_line == 100_000
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--worker", "3"], "unknown option --worker (did you mean --workers?)"),
+        (["--keepalive=3"], "unknown option --keepalive=3 (did you mean --keep-alive?)"),
+        (["--work", "3"], "unknown option --work"),
+        (["-Z"], "unknown option -Z"),
+        (["a:app", "b:app"], "more than one APP_MODULE: a:app b:app"),
+        (["-w", "many"], "argument -w/--workers: 'many': must be a whole number"),
+        (["-w", "-1"], "argument -w/--workers: '-1': must be a whole number"),
+        (["-w"], "expected one argument"),
+        (["-e", "A"], "'A': must be KEY=VALUE"),
+        (["--forwarded-allow-ips", "10.0.0.1/8"], "write 10.0.0.0/8 or 10.0.0.1"),
+        (["--proxy-protocol", "hello:app"], "'hello:app': must be one of off, v1, v2, auto"),
+    ],
+)
+def test_faults_of_the_command_line_exit_with_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
+):
+    code, output = exit_of(capsys, *arguments)
+    assert code == 2
+    assert output.startswith("usage: greenhorn [OPTIONS] [APP_MODULE]")
+    assert told in output
+
+
+def test_version_is_printed(capsys: pytest.CaptureFixture[str]):
+    assert exit_of(capsys, "-v") == (0, "greenhorn (version 0.1.0)\n")
+
+
+def test_help_fits_80_columns_and_names_every_flag(capsys: pytest.CaptureFixture[str]):
+    code, output = exit_of(capsys, "--help")
+    assert code == 0
+    assert max(map(len, output.splitlines())) <= 80
+    for row in ROWS.values():
+        assert all(flag in output for flag in row.flags)
+        assert not row.flags or f"\n{row.section}:\n" in output
+    assert "--certfile" not in output
+
+
+def test_reading_again_reads_everything_anew(tmp_path: Path):
+    path = write(tmp_path, "threads = 5")
+    assert settings().threads == 5
+    path.write_text("threads = 55")
+    assert settings().threads == 55
+    path.unlink()
+    assert settings().threads == 4
