@@ -263,15 +263,16 @@ class Server:
 
     @property
     def addresses(self) -> list[str]:
-        """Where it listens, as it logged: `http://127.0.0.1:43210`, `unix:/path`."""
-        match = LISTENING.search(self.log())
-        assert match, f"it never said where it listens:\n{self.log()}"
-        return match[1].split(",")
+        """Everywhere it has listened, as it logged: `http://127.0.0.1:43210`, `unix:/path`."""
+        lines = LISTENING.findall(self.log())
+        return list(dict.fromkeys(address for line in lines for address in line.split(",")))
 
     @property
     def url(self) -> str:
         """The first address that is a URL, without a slash at the end."""
-        return next(address for address in self.addresses if "://" in address)
+        urls = [address for address in self.addresses if "://" in address]
+        assert urls, f"it never said that it listens at a URL:\n{self.log()}"
+        return urls[0]
 
     @property
     def port(self) -> int:
@@ -411,8 +412,7 @@ class Server:
                 with suppress(ProcessLookupError):
                     os.kill(process.pid, signal.SIGKILL)
             self._process.wait(DEADLINE)
-        match = LISTENING.search(self.log())
-        for address in match[1].split(",") if match else []:
+        for address in self.addresses:
             if address.startswith("unix:"):
                 if Path(address.removeprefix("unix:")).is_socket():
                     problems.append(f"it left {address}")
