@@ -24,4 +24,5 @@ ROOT_URLCONF = "guestbook.urls"
 WSGI_APPLICATION = "guestbook.wsgi.application"
 TEMPLATES = [{"BACKEND": "django.template.backends.django.DjangoTemplates", "DIRS": [BASE_DIR / "templates"]}]
 
+TIME_ZONE = "UTC"
 USE_TZ = True
