@@ -8,6 +8,7 @@ from greenhorn import __version__
 from greenhorn.app import load_app
 from greenhorn.config import Configuration, Settings, load_configuration
 from greenhorn.errors import AppLoadError, ConfigError
+from greenhorn.master.arbiter import Arbiter, find_worker_class
 from greenhorn.net.listener import parse_address
 
 WIDEST_VALUE = 44
@@ -43,8 +44,6 @@ def _run(configuration: Configuration) -> int:
     if settings.check_config or settings.print_config:
         check(settings, settings.wsgi_app)
         return 0
-    from greenhorn.master.arbiter import Arbiter  # noqa: PLC0415 - a check needs no master
-
     return Arbiter(settings).run()
 
 
@@ -67,9 +66,10 @@ def surround(settings: Settings) -> None:
 
 
 def check(settings: Settings, app_module: str) -> None:
-    """Check the addresses and load the application. Raises ConfigError and AppLoadError."""
+    """Check addresses and worker class, and load the application. Raises ConfigError and AppLoadError."""
     for address in settings.bind:
         parse_address(address)
+    find_worker_class(settings.worker_class)
     load_app(app_module)
 
 

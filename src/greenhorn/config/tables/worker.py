@@ -23,7 +23,7 @@ class WorkerSettings:
         default="gthread",
         parse=text,
         meta="NAME",
-        doc="""Kind of worker, by its short name or its dotted path.""",
+        doc="""Kind of worker; gthread, a poller with a pool of threads, is the one there is.""",
         differs="""sync, one request at a time, which any slow client can hold. With gthread a client that
             is slow, silent or idle costs no thread.""",
     )
