@@ -29,7 +29,8 @@ ERRORS = ("connect", "read", "write", "timeout", "status")
 class Sample:
     """One measured run: latencies and CPU time in microseconds, the latter of all processes of the server.
 
-    `client_busy` is the share of its core, from 0 to 1, that wrk has used.
+    `server_busy` and `client_busy` are the shares of their cores, from 0 to 1, that server and wrk have used;
+    `others_busy` is what all else has taken of the server's.
     """
 
     requests_per_second: float
@@ -37,7 +38,9 @@ class Sample:
     p50_us: float
     p99_us: float
     resident_bytes: int
+    server_busy: float
     client_busy: float
+    others_busy: float
     errors: dict[str, int]
 
 
@@ -61,6 +64,7 @@ def run(running: Running, workload: Workload, ring: Path, cores: Cores, seconds:
     arguments = command(workload, ring, running.port, cores.client, seconds)
     root = running.process.pid
     before = processes.cpu_seconds(root)
+    core_before = processes.core_seconds(cores.server)
     client_before = _children_seconds()
     began = time.monotonic()
     done = subprocess.run(
@@ -68,6 +72,7 @@ def run(running: Running, workload: Workload, ring: Path, cores: Cores, seconds:
     )
     wall = time.monotonic() - began
     cpu = processes.cpu_seconds(root) - before
+    core = processes.core_seconds(cores.server) - core_before
     client = _children_seconds() - client_before
     if running.process.poll() is not None:
         raise NotServing(f"died under load with exit code {running.process.returncode}{running.complaint()}")
@@ -80,7 +85,9 @@ def run(running: Running, workload: Workload, ring: Path, cores: Cores, seconds:
         p50_us=values["p50_us"],
         p99_us=values["p99_us"],
         resident_bytes=processes.resident_bytes(root),
+        server_busy=cpu / wall,
         client_busy=client / wall,
+        others_busy=max(core - cpu - (client if cores.shared else 0), 0) / wall,
         errors={kind: values[kind] for kind in ERRORS if values[kind]},
     )
 

@@ -70,6 +70,16 @@ def cpu_seconds(root: int) -> float:
     return sum(process.ticks for process in tree(root)) / TICKS_PER_SECOND
 
 
+def core_seconds(core: int) -> float:
+    """Return the time since boot for which a core was not idle, whoever used it."""
+    for line in Path("/proc/stat").read_text().splitlines():
+        name, *fields = line.split()
+        if name == f"cpu{core}":
+            user, nice, system, _idle, _iowait, interrupts, soft_interrupts, stolen = map(int, fields[:8])
+            return (user + nice + system + interrupts + soft_interrupts + stolen) / TICKS_PER_SECOND
+    raise ValueError(f"/proc/stat has no core {core}")
+
+
 def resident_bytes(root: int) -> int:
     """Return the memory of the tree; pages shared by its processes count once per process."""
     return sum(process.resident_pages for process in tree(root)) * PAGE_BYTES

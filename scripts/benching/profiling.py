@@ -72,17 +72,10 @@ def _sample(
             str(seconds),
             "--function",
         ]
-        # Without --nonblocking it stops the server for each sample, which wakes the threads that wait for work:
-        # their waiting then looks like most of the work. The price is a stack now and then that makes no sense.
-        record += [
-            "--nonblocking",
-            "--rate",
-            str(SAMPLES_PER_SECOND),
-            "--format",
-            "raw",
-            "--output",
-            str(path),
-        ]
+        record += ["--rate", str(SAMPLES_PER_SECOND), "--format", "raw", "--output", str(path)]
+        # Without this it stops the server for each sample, which wakes the threads that wait for work: their
+        # waiting then looks like most of the work. The price is a senseless stack now and then.
+        record.append("--nonblocking")
         done = subprocess.run(record, capture_output=True, text=True, check=False)
         if done.returncode == 0:
             return _folded(path.read_text()), "py-spy"

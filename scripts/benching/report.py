@@ -15,9 +15,11 @@ if TYPE_CHECKING:
     from benching.workloads import Workload
 
 COLUMNS = ["server", "requests/s", "lowest-highest", "greenhorn is", "CPU us/request", "p50 ms", "p99 ms"]
-COLUMNS += ["errors", "RSS MiB", "wrk busy"]
+COLUMNS += ["errors", "RSS MiB", "server busy", "wrk busy"]
 # From here on wrk may be what limits the number, which then says too little about a fast server.
 SATURATED = 0.95
+# What others may take of the server's core before they are mentioned: less may be rounding of clock ticks.
+NOISE = 0.05
 
 
 def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
@@ -73,12 +75,22 @@ def workload_blocks(plan: Plan, workload: Workload, results: Results) -> list[Bl
             continue
         found = None if server.name == GREENHORN else targets.ratio(ours, result)
         rows.append([server.name, *_cells(result, "-" if found is None else f"{found:.2f} x")])
-        if result.median("client_busy") > SATURATED:
-            remarks.append(
-                f"{server.name}: wrk had no time left, the server may be faster than that; compare CPU times"
-            )
+        remarks += _doubts(server.name, result)
     blocks: list[Block] = [Heading(f"{workload.name}: {workload.title}"), Table(COLUMNS, rows)]
     return [*blocks, Bullets(remarks)] if remarks else blocks
+
+
+def _doubts(name: str, result: Result) -> list[str]:
+    """Return what speaks against the numbers of a server."""
+    doubts = []
+    if result.median("client_busy") > SATURATED:
+        doubts.append(f"{name}: wrk had no time left, the server may be faster than that; compare CPU times")
+    others = result.median("others_busy")
+    if others > NOISE:
+        doubts.append(
+            f"{name}: other programs took {others:.0%} of the server's core; repeat it without them"
+        )
+    return doubts
 
 
 def _cells(result: Result, ratio: str) -> list[str]:
@@ -92,6 +104,7 @@ def _cells(result: Result, ratio: str) -> list[str]:
         f"{result.median('p99_us') / 1000:.2f}",
         describe_errors(result.errors.items()).lstrip(", ") or "0",
         f"{result.median('resident_bytes') / 2**20:.0f}",
+        f"{result.median('server_busy'):.0%}",
         f"{result.median('client_busy'):.0%}",
     ]
 
