@@ -54,18 +54,19 @@ def _greenhorn(launch: Launch) -> list[str]:
 
 def _gunicorn(launch: Launch) -> list[str]:
     # Its default worker has no threads, and its default keep-alive of 2 s could end connections that `many`
-    # keeps waiting; the control socket is an extra thread that nobody here talks to. At the default of 1,000
-    # --worker-connections it would stop accepting with the last client of `many`, so it gets room.
+    # keeps waiting; the control socket is an extra thread that nobody here talks to.
     return [
         "gunicorn",
-        *("-k", "gthread", "--keep-alive", "75", "--worker-connections", "4096", "--no-control-socket"),
+        *("-k", "gthread", "--keep-alive", "75", "--no-control-socket"),
         *_gunicorn_arguments(launch),
     ]
 
 
 def _gunicorn_arguments(launch: Launch) -> list[str]:
+    # Both stop accepting at 1,000 connections by default, which is where `many` gets: they need room.
     return [
-        *("-w", "1", "--threads", str(launch.threads), "-b", f"{HOST}:{launch.port}"),
+        *("-w", "1", "--threads", str(launch.threads), "--worker-connections", "4096"),
+        *("-b", f"{HOST}:{launch.port}"),
         *("--log-level", "error", "--pythonpath", str(SCRIPTS), launch.target),
     ]
 
