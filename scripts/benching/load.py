@@ -67,9 +67,7 @@ def run(running: Running, workload: Workload, ring: Path, cores: Cores, seconds:
     core_before = processes.core_seconds(cores.server)
     client_before = _children_seconds()
     began = time.monotonic()
-    done = subprocess.run(
-        arguments, capture_output=True, text=True, check=False, timeout=seconds + SLACK_SECONDS
-    )
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False, timeout=seconds + SLACK_SECONDS)
     wall = time.monotonic() - began
     cpu = processes.cpu_seconds(root) - before
     core = processes.core_seconds(cores.server) - core_before
@@ -97,9 +95,7 @@ def _parse(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
         word, _, rest = line.partition(" ")
         if word == "measured":
             return {key: int(value) for key, _, value in (pair.partition("=") for pair in rest.split())}
-    raise BenchError(
-        f"wrk measured nothing: exit code {done.returncode}, {(done.stdout + done.stderr).strip()[-300:]}"
-    )
+    raise BenchError(f"wrk measured nothing: exit code {done.returncode}, {(done.stdout + done.stderr).strip()[-300:]}")
 
 
 def _children_seconds() -> float:

@@ -65,15 +65,11 @@ def raise_descriptor_limit() -> None:
 def require_tools() -> None:
     """Install wrk when it is missing. Raises BenchError where something cannot be had."""
     if sys.platform != "linux":
-        raise BenchError(
-            "CPU time and memory are read from /proc and cores are chosen by taskset: run this on Linux"
-        )
+        raise BenchError("CPU time and memory are read from /proc and cores are chosen by taskset: run this on Linux")
     if not shutil.which("taskset"):
         raise BenchError("taskset is missing: install util-linux")
     if not shutil.which("wrk") and not (apt_install("wrk") and shutil.which("wrk")):
-        raise BenchError(
-            "wrk is missing and apt-get could not install it: install it from https://github.com/wg/wrk"
-        )
+        raise BenchError("wrk is missing and apt-get could not install it: install it from https://github.com/wg/wrk")
 
 
 def apt_install(*packages: str) -> bool:
@@ -83,9 +79,7 @@ def apt_install(*packages: str) -> bool:
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     note(f"installing {' '.join(packages)}")
     for arguments in (["update", "-qq"], ["install", "-qq", "-y", "--no-install-recommends", *packages]):
-        done = subprocess.run(
-            ["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False
-        )
+        done = subprocess.run(["apt-get", *arguments], env=environment, capture_output=True, text=True, check=False)
         if done.returncode:
             note(f"apt-get {arguments[0]}: {done.stderr.strip()[-300:]}")
     return done.returncode == 0
@@ -93,9 +87,7 @@ def apt_install(*packages: str) -> bool:
 
 def wrk_version() -> str:
     """Return the name and version that wrk gives itself, such as "wrk 4.2.0"."""
-    done = subprocess.run(
-        ["wrk", "-v"], capture_output=True, text=True, check=False
-    )  # it exits 1 in any case
+    done = subprocess.run(["wrk", "-v"], capture_output=True, text=True, check=False)  # it exits 1 in any case
     words = (done.stdout + done.stderr).split()
     return " ".join(words[:2])
 

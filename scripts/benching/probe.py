@@ -67,9 +67,7 @@ def _exchange(connection: socket.socket, request: bytes, workload: Workload) -> 
         if response.status != http.HTTPStatus.OK:
             raise NotServing(f"answers {response.status} {response.reason} instead of 200")
         if body != workload.answer:
-            raise NotServing(
-                f"answers {len(body)} bytes {body[:20]!r} instead of {workload.answer[:20]!r}..."
-            )
+            raise NotServing(f"answers {len(body)} bytes {body[:20]!r} instead of {workload.answer[:20]!r}...")
         if workload.kept and response.will_close:
             raise NotServing("closes connections that the client wants to keep")
     finally:

@@ -84,9 +84,7 @@ def _sample(
     try:
         return _perf(pid, seconds, directory), "perf"
     except (OSError, subprocess.CalledProcessError) as error:
-        raise BenchError(
-            f"neither py-spy ({why_no_spy}) nor perf ({error}) can look into the server"
-        ) from error
+        raise BenchError(f"neither py-spy ({why_no_spy}) nor perf ({error}) can look into the server") from error
 
 
 def _folded(text: str) -> Counter[tuple[str, ...]]:

@@ -34,8 +34,7 @@ def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
         for server in plan.servers
     )
     threads = (
-        "one worker process, four threads (64 for `sleep`), access log off; "
-        f"client {machine.wrk_version()}, one thread"
+        f"one worker process, four threads (64 for `sleep`), access log off; client {machine.wrk_version()}, one thread"
     )
     rounds = (
         f"{plan.rounds} round{'s' * (plan.rounds > 1)} over all servers, {plan.seconds} s each after "
@@ -64,9 +63,7 @@ def workload_blocks(plan: Plan, workload: Workload, results: Results) -> list[Bl
     ours = results.get((GREENHORN, workload.name))
     for server in plan.servers:
         if not fits(server, workload):
-            remarks.append(
-                f"{server.name} is left out: its one thread would sleep for one client after the other"
-            )
+            remarks.append(f"{server.name} is left out: its one thread would sleep for one client after the other")
             continue
         result = results[server.name, workload.name]
         if result.failure:
@@ -87,9 +84,7 @@ def _doubts(name: str, result: Result) -> list[str]:
         doubts.append(f"{name}: wrk had no time left, the server may be faster than that; compare CPU times")
     others = result.median("others_busy")
     if others > NOISE:
-        doubts.append(
-            f"{name}: other programs took {others:.0%} of the server's core; repeat it without them"
-        )
+        doubts.append(f"{name}: other programs took {others:.0%} of the server's core; repeat it without them")
     return doubts
 
 
@@ -112,8 +107,5 @@ def _cells(result: Result, ratio: str) -> list[str]:
 def verdict_blocks(plan: Plan, results: Results) -> list[Block]:
     """Return the table of promises."""
     words = {True: "kept", False: "MISSED", None: "-"}
-    rows = [
-        [verdict.promise, verdict.found, words[verdict.kept]]
-        for verdict in targets.judge(results, plan.workloads)
-    ]
+    rows = [[verdict.promise, verdict.found, words[verdict.kept]] for verdict in targets.judge(results, plan.workloads)]
     return [Heading("Targets"), Table(["target", "measured", "verdict"], rows, left=3)]

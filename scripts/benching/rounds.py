@@ -77,9 +77,7 @@ def fits(server: Server, workload: Workload) -> bool:
 
 def play(plan: Plan) -> Results:
     """Measure all and return the results by names of server and workload; what fails is not tried again."""
-    pairs = [
-        (server, workload) for workload in plan.workloads for server in plan.servers if fits(server, workload)
-    ]
+    pairs = [(server, workload) for workload in plan.workloads for server in plan.servers if fits(server, workload)]
     results: Results = {(server.name, workload.name): Result() for server, workload in pairs}
     for number in range(1, plan.rounds + 1):
         # Every other round backwards: nobody always runs after the same neighbour.

@@ -67,9 +67,7 @@ def newest(root: Path) -> Interpreter:
     found = [ask(path) for path in done.stdout.split()]
     fitting = [python for python in found if python.implementation == "CPython" and not python.free_threaded]
     if not fitting:
-        raise BenchError(
-            "scripts/pythons finds no CPython from 3.11 on: install one, or name one with --python"
-        )
+        raise BenchError("scripts/pythons finds no CPython from 3.11 on: install one, or name one with --python")
     return max(fitting, key=lambda python: python.order)
 
 
@@ -102,9 +100,7 @@ class Virtualenv:
         note(f"making {self.path}")
         shutil.rmtree(self.path, ignore_errors=True)
         # Debian's python3 has no ensurepip without python3-venv: then the pip outside installs into it.
-        bare = subprocess.run(
-            [self.python.executable, "-c", "import ensurepip"], capture_output=True, check=False
-        )
+        bare = subprocess.run([self.python.executable, "-c", "import ensurepip"], capture_output=True, check=False)
         options = ["--without-pip"] if bare.returncode else []
         done = subprocess.run(
             [self.python.executable, "-m", "venv", *options, str(self.path)],
@@ -157,9 +153,7 @@ class Virtualenv:
         output = done.stdout + done.stderr
         # The first is the cause (a compiler's, a build backend's); those that follow report it upwards.
         cause = re.search(r"^.*(?:\w+Error|fatal error|ERROR): .*$", output, re.MULTILINE)
-        return (
-            cause.group().strip() if cause else f"pip exited with {done.returncode}: {output.strip()[-200:]}"
-        )
+        return cause.group().strip() if cause else f"pip exited with {done.returncode}: {output.strip()[-200:]}"
 
     def _checkout_state(self) -> str:
         """Return what an editable installation depends on: not the modules but their packaging."""

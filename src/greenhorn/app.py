@@ -100,9 +100,7 @@ def _import(spec: str, parts: _Spec) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
-        if isinstance(wrong, ModuleNotFoundError) and not _of_application(
-            traceback.extract_tb(wrong.__traceback__)
-        ):
+        if isinstance(wrong, ModuleNotFoundError) and not _of_application(traceback.extract_tb(wrong.__traceback__)):
             message = _not_found(parts, wrong)
         else:
             message = f"{spec}: the module {parts.module} cannot be imported:\n{_traceback(wrong)}"
@@ -146,9 +144,7 @@ def _borrowed(value: object, module: ModuleType) -> bool:
 
 def _call(spec: str, factory: Any, arguments: _Arguments) -> Any:
     if not callable(factory):
-        raise AppLoadError(
-            f"{spec}: what is called is {_article(type(factory).__name__)}", NO_SUCH_APPLICATION
-        )
+        raise AppLoadError(f"{spec}: what is called is {_article(type(factory).__name__)}", NO_SUCH_APPLICATION)
     positional, named = arguments
     try:
         return factory(*positional, **named)

@@ -49,9 +49,7 @@ STEERING = (
 T = TypeVar("T")
 
 
-def wait_until(
-    condition: Callable[[], T | None], timeout: float = DEADLINE, what: str = "the condition"
-) -> T:
+def wait_until(condition: Callable[[], T | None], timeout: float = DEADLINE, what: str = "the condition") -> T:
     """Return the first true value of `condition`, asked every 5 ms; AssertionError after `timeout` s."""
     expires = time.monotonic() + timeout
     while not (value := condition()):
@@ -164,15 +162,11 @@ def curl(*arguments: str, data: bytes | None = None, stdin: BinaryIO | None = No
         head, body = Path(folder, "head"), Path(folder, "body")
         command = ["curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "50"]
         command += ["--dump-header", str(head), "--output", str(body), *arguments]
-        source: dict[str, Any] = (
-            {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
-        )
+        source: dict[str, Any] = {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
         result = subprocess.run(command, capture_output=True, check=False, timeout=55, **source)
         assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr.decode()}"
         content = body.read_bytes() if body.exists() and "--head" not in arguments else b""
-        last = (
-            head.read_bytes().rstrip(b"\r\n").split(b"\r\n\r\n")[-1]
-        )  # behind interim answers and redirects
+        last = head.read_bytes().rstrip(b"\r\n").split(b"\r\n\r\n")[-1]  # behind interim answers and redirects
     line, _, fields = last.partition(b"\r\n")
     version, status, reason = (*line.decode().split(" ", 2), "")[:3]
     return Answer(version, int(status), reason, parse_headers(io.BytesIO(fields + b"\r\n\r\n")), content)
@@ -319,9 +313,7 @@ class Server:
         log = self.log()
         workers = set(READY.findall(log))
         if not workers and "GREENHORN_TEST_COMMAND" in os.environ:
-            workers = set(
-                BOOTING.findall(log)
-            )  # gunicorn does not say more; the kernel holds connections until then
+            workers = set(BOOTING.findall(log))  # gunicorn does not say more; the kernel holds connections until then
         return bool(LISTENING.search(log)) and len(workers) >= (self.launch.workers or 1)
 
     # Talking to it
@@ -395,11 +387,7 @@ class Server:
             code = self.stop()
         except AssertionError:
             return [f"it did not end within {DEADLINE:g} s after TERM"]
-        return (
-            []
-            if code == self.launch.exit_code
-            else [f"it ended with {code}, not with {self.launch.exit_code}"]
-        )
+        return [] if code == self.launch.exit_code else [f"it ended with {code}, not with {self.launch.exit_code}"]
 
     def _group(self) -> list[Process]:
         return [process for process in processes() if process.group == self.pid]

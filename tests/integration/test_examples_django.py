@@ -115,9 +115,7 @@ def test_an_uploaded_file_arrives_whole(site: Server, curl: Curl, tmp_path: Path
 @pytest.mark.parametrize("size", [0, 5, 2_000_000])
 def test_a_body_with_a_length_is_the_body_of_the_request(site: Server, curl: Curl, size: int):
     body = os.urandom(size)
-    answer = curl(
-        "--data-binary", "@-", "--header", "Content-Type: application/x", f"{site.url}/body/", data=body
-    )
+    answer = curl("--data-binary", "@-", "--header", "Content-Type: application/x", f"{site.url}/body/", data=body)
     assert json.loads(answer.body) == {
         "content_length": str(size),
         "length": size,

@@ -92,9 +92,7 @@ def test_an_upload_without_a_file_is_a_bad_request(site: Server):
 @pytest.mark.parametrize("size", [0, 5, 70_000, 3_000_000])
 def test_a_body_with_a_length_is_the_data_of_the_request(site: Server, curl: Curl, size: int):
     body = os.urandom(size)
-    answer = curl(
-        "--data-binary", "@-", "--header", "Content-Type: application/x", f"{site.url}/body", data=body
-    )
+    answer = curl("--data-binary", "@-", "--header", "Content-Type: application/x", f"{site.url}/body", data=body)
     assert json.loads(answer.body) == {
         "content_length": size,
         "length": size,

@@ -287,9 +287,7 @@ def test_pipelined_requests_are_answered_in_order(site: Server):
 
 def test_a_client_that_expects_it_is_told_to_continue(site: Server):
     with site.connect() as connection:
-        connection.sendall(
-            b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n"
-        )
+        connection.sendall(b"PUT /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
         assert connection.recv(25, 0) == b"HTTP/1.1 100 Continue\r\n\r\n"
         connection.sendall(b"later")
         assert AnswerReader(connection).read("PUT").body == b"later"

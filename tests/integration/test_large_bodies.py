@@ -103,9 +103,7 @@ def test_a_download_arrives_whole(site: Server, digest: str, path: str):
 
 
 @pytest.mark.parametrize("path", ["/big?mib=200", "/file"])
-def test_a_download_by_a_client_that_reads_slowly_at_first_arrives_whole(
-    site: Server, digest: str, path: str
-):
+def test_a_download_by_a_client_that_reads_slowly_at_first_arrives_whole(site: Server, digest: str, path: str):
     with bounded_memory(site), site.client() as other, connect_with_a_small_buffer(site) as connection:
         connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
         reader = AnswerReader(connection)

@@ -108,9 +108,7 @@ def test_an_expression_that_is_no_name_and_no_call_is_refused(spec: str):
     assert spec.partition(":")[2] in message
 
 
-@pytest.mark.parametrize(
-    "arguments", ["x", "1, y=x", "*[1]", "**{'a': 1}", "f()", "__import__('os')", "{[]: 1}"]
-)
+@pytest.mark.parametrize("arguments", ["x", "1, y=x", "*[1]", "**{'a': 1}", "f()", "__import__('os')", "{[]: 1}"])
 def test_arguments_that_are_no_literals_are_refused(arguments: str):
     code, message = refusal(f"hello:create({arguments})")
     assert code == 4
@@ -247,9 +245,7 @@ def test_a_syntax_error_is_told_with_its_line(folder: Path):
     assert "SyntaxError" in message
 
 
-@pytest.mark.parametrize(
-    "raised", ["SystemExit(0)", "GeneratorExit()", "BaseException('x')", "OSError(5, 'x')"]
-)
+@pytest.mark.parametrize("raised", ["SystemExit(0)", "GeneratorExit()", "BaseException('x')", "OSError(5, 'x')"])
 def test_whatever_a_module_raises_is_its_failure(folder: Path, raised: str):
     (folder / "raising.py").write_text(f"raise {raised}\n")
     code, message = refusal("raising:app")

@@ -61,9 +61,7 @@ def test_a_tree_that_keeps_the_table_passes_silently(src: Path) -> None:
     write(src, "observe/access.py", "import logging\nfrom greenhorn.http import head\n")
     write(src, "hooks.py", "import greenhorn.http.head\n")
     write(src, "workers/base.py", "from greenhorn.config import load\nfrom greenhorn.wsgi import environ\n")
-    write(
-        src, "master/arbiter.py", "from greenhorn.workers import base\nfrom greenhorn.workers.base import x\n"
-    )
+    write(src, "master/arbiter.py", "from greenhorn.workers import base\nfrom greenhorn.workers.base import x\n")
     write(src, "cli.py", "from greenhorn.master import arbiter\nfrom greenhorn import workers, http\n")
     write(src, "__main__.py", "from greenhorn.cli import main\n")
     result = layers(src)
@@ -130,9 +128,7 @@ def test_a_tree_that_keeps_the_table_passes_silently(src: Path) -> None:
         ),
     ],
 )
-def test_an_import_against_the_table_is_named_with_its_place(
-    src: Path, name: str, text: str, violation: str
-) -> None:
+def test_an_import_against_the_table_is_named_with_its_place(src: Path, name: str, text: str, violation: str) -> None:
     write(src, name, text)
     result = layers(src)
     assert result.returncode == 1

@@ -77,9 +77,7 @@ def _run_module(name: str, origin: str) -> dict[str, object]:
         if before is not None:
             sys.modules[name] = before
         if isinstance(wrong, ModuleNotFoundError | ValueError | TypeError) and not _frames(wrong):
-            raise ConfigError(
-                f"{origin}: {wrong} (looked in {sys.path[0]} and the rest of sys.path)"
-            ) from None
+            raise ConfigError(f"{origin}: {wrong} (looked in {sys.path[0]} and the rest of sys.path)") from None
         _blame(wrong, origin)
 
 

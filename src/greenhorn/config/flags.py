@@ -40,15 +40,11 @@ class FlagParser(argparse.ArgumentParser):
             about = self.add_argument_group("About")
             about.add_argument("-h", "--help", action="help", help="show this page and exit")
             version = f"%(prog)s (version {__version__})"
-            about.add_argument(
-                "-v", "--version", action="version", version=version, help="print the version and exit"
-            )
+            about.add_argument("-v", "--version", action="version", version=version, help="print the version and exit")
         groups: dict[str, argparse._ArgumentGroup] = {}
         for row in ROWS.values():
             if row.flags:
-                group = groups.get(row.section) or groups.setdefault(
-                    row.section, self.add_argument_group(row.section)
-                )
+                group = groups.get(row.section) or groups.setdefault(row.section, self.add_argument_group(row.section))
                 _add_row(group, row)
         for foreign in FOREIGN:
             _add_foreign(self, foreign)
@@ -108,9 +104,7 @@ def _add_row(group: argparse._ArgumentGroup, row: Row) -> None:
             )
         else:
             action = "append" if row.repeats else "store"
-            group.add_argument(
-                *flags, dest=row.name, action=action, metavar=row.meta, type=_checked(row), help=text
-            )
+            group.add_argument(*flags, dest=row.name, action=action, metavar=row.meta, type=_checked(row), help=text)
 
 
 def _add_foreign(parser: argparse.ArgumentParser, foreign: Foreign) -> None:
@@ -118,9 +112,7 @@ def _add_foreign(parser: argparse.ArgumentParser, foreign: Foreign) -> None:
     if not flags:
         return
     action = "store_true" if isinstance(foreign.neutral, bool) else "store"
-    parser.add_argument(
-        *flags, dest=foreign.name, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS
-    )
+    parser.add_argument(*flags, dest=foreign.name, action=action, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
 
 
 def _checked(row: Row) -> Callable[[str], str]:

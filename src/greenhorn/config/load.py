@@ -76,9 +76,7 @@ def load_configuration(
     if file.config is not None:
         found.take("config", file.config, asked_by)
     if extra.pop("wsgi_app", None) is not None:
-        found.warnings.append(
-            f"{variable}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead"
-        )
+        found.warnings.append(f"{variable}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead")
     for source, values in ((variable, extra), (COMMAND_LINE, given)):
         for name, value in values.items():
             found.take(name, value, source)
@@ -97,9 +95,7 @@ def _read_variable(environ: Mapping[str, str]) -> tuple[str, dict[str, object]]:
     return "", {}
 
 
-def _read_file(
-    given: Mapping[str, object], extra: Mapping[str, object], variable: str
-) -> tuple[ConfigFile, str]:
+def _read_file(given: Mapping[str, object], extra: Mapping[str, object], variable: str) -> tuple[ConfigFile, str]:
     """Return the file, read, and who asked for it; an empty name is the same as none."""
     for values, origin in ((given, COMMAND_LINE), (extra, variable)):
         config = parsed(ROWS["config"], values.get("config"), origin)

@@ -196,9 +196,7 @@ def _network(item: str) -> str:
         ) from None
     address = item.partition("/")[0]
     if ipaddress.ip_address(address) != network.network_address:
-        raise ValueError(
-            f"must be networks without host bits; {item!r} has some: write {network} or {address}"
-        )
+        raise ValueError(f"must be networks without host bits; {item!r} has some: write {network} or {address}")
     return str(network)
 
 

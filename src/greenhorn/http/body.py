@@ -1,5 +1,7 @@
 """Push decoders for a request's body (RFC 9112 sections 6.2 and 7.1): feed what came, take what it says."""
 
+from collections.abc import Callable
+
 from greenhorn.errors import HTTPError
 from greenhorn.http.grammar import FORBIDDEN_TRAILERS, find_fault_in_head, is_token, match_chunk_line
 from greenhorn.http.head import Limits
@@ -37,7 +39,17 @@ class LengthBody:
 class ChunkedBody:
     """A body in chunks, with bounded extensions, overhead and trailers. Not shared between threads."""
 
-    __slots__ = ("_left", "_limits", "_overhead", "_pending", "_read", "_trailer_size", "done", "excess", "trailers")
+    __slots__ = (
+        "_left",
+        "_limits",
+        "_overhead",
+        "_pending",
+        "_read",
+        "_trailer_size",
+        "done",
+        "excess",
+        "trailers",
+    )
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
@@ -45,7 +57,7 @@ class ChunkedBody:
         self._left = 0
         self._overhead = 0
         self._trailer_size = 0
-        self._read = self._read_size
+        self._read: Callable[[bytes, int, list[bytes]], int] = self._read_size
         self.done = False
         self.excess = b""
         """What was fed beyond the end: the beginning of the next request."""

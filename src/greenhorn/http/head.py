@@ -1,11 +1,12 @@
 """The head of a request (RFC 9112 sections 2, 3, 5 and 6): bytes in, a `RequestHead` out, or an `HTTPError`."""
 
+from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
 
 from greenhorn.errors import HTTPError
 from greenhorn.http.grammar import (
-    HEAD_OCTETS,
+    FIELD_OCTETS,
     find_fault_in_head,
     is_authority_form,
     is_host,
@@ -22,7 +23,8 @@ KNOWN_HOSTS = 256
 """How many different Host values are remembered as well-formed."""
 
 
-class Limits(NamedTuple):
+@dataclass(frozen=True, slots=True)
+class Limits:
     """What a request may need, in bytes; for each, 0 stands for "no limit" unless said otherwise."""
 
     request_line: int = 4094
@@ -34,6 +36,12 @@ class Limits(NamedTuple):
     """Request line and fields together."""
     body: int = 0
     """The decoded body."""
+    unsuspicious: int = field(init=False)
+    """A head of up to so many bytes is within all of them but the number of fields."""
+
+    def __post_init__(self) -> None:
+        sizes = (self.request_line, self.field_size - 2, self.head)
+        object.__setattr__(self, "unsuspicious", min(size for size in sizes if size))
 
 
 class Leniency(NamedTuple):
@@ -41,6 +49,9 @@ class Leniency(NamedTuple):
 
     obsolete_folding: bool = False
     casefold_method: bool = False
+
+
+STRICT = Leniency()
 
 
 class RequestHead:
@@ -52,8 +63,6 @@ class RequestHead:
     """
 
     __slots__ = (
-        "chunked",
-        "expects_continue",
         "fields",
         "keep_alive",
         "length",
@@ -64,9 +73,7 @@ class RequestHead:
         "version",
     )
 
-    def __init__(
-        self, method: str, target: str, version: str, path: str, query: str, fields: dict[str, str]
-    ) -> None:
+    def __init__(self, method: str, target: str, version: str, path: str, query: str, fields: dict[str, str]) -> None:
         self.method = method
         self.target = target
         self.version = version
@@ -74,9 +81,12 @@ class RequestHead:
         self.query = query
         self.fields = fields
         self.length: int | None = 0
-        self.chunked = False
         self.keep_alive = version == "HTTP/1.1"
-        self.expects_continue = False
+
+    @property
+    def expects_continue(self) -> bool:
+        """Whether the client waits for a 100 before it sends the body (RFC 9110 10.1.1: not in HTTP/1.0)."""
+        return "HTTP_EXPECT" in self.fields and self.version == "HTTP/1.1"
 
     @property
     def request_line(self) -> str:
@@ -98,25 +108,26 @@ def check_unfinished_head(data: bytes, checked: int, limits: Limits) -> None:
         raise HTTPError(431, "the head is larger than limit_request_head")
 
 
-def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Leniency = Leniency()) -> RequestHead:  # noqa: B008 - immutable
+def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Leniency = STRICT) -> RequestHead:
     """Parse a whole head: `data` ends before the CRLFCRLF that ends the head.
 
     Raises `HTTPError` 400, 414, 417, 431, 501 or 505. Pool threads call it; `names` may be shared between them.
     """
-    if data.translate(None, HEAD_OCTETS) or not data.count(b"\r") == data.count(b"\n") == data.count(b"\r\n"):
+    lines = data.decode("latin-1").split("\r\n")
+    # What is left without the octets that may stand in a line are the line ends: exactly one CRLF for each line.
+    if data.translate(None, FIELD_OCTETS) != b"\r\n" * (len(lines) - 1):
         raise _fault_in_head(data)
-    text = data.decode("latin-1")
     if leniency.obsolete_folding:
-        text = _unfold(text, limits)
-    lines = text.split("\r\n")
+        lines = _unfold(lines, limits)
     if not lines[0] and len(lines) > 1:
         del lines[0]  # RFC 9112 2.2: one empty line before the request line is ignored
-    _check_sizes(data, lines, limits)
-    parts = lines[0].split(" ")
-    if len(parts) != 3:  # noqa: PLR2004 - method SP target SP version
-        raise HTTPError(400, "the request line is not method, target and version with one space between them")
-    method, target, version = parts
-    if version not in ("HTTP/1.1", "HTTP/1.0"):
+    if len(data) > limits.unsuspicious or len(lines) > limits.fields:
+        _check_sizes(data, lines, limits)
+    try:
+        method, target, version = lines[0].split(" ")
+    except ValueError:
+        raise HTTPError(400, "the request line is not method, target and version with one space between them") from None
+    if version != "HTTP/1.1" and version != "HTTP/1.0":  # noqa: PLR1714 - on the hot path
         raise _bad_version(version)
     if method not in METHODS:
         method = _check_method(method, casefold=leniency.casefold_method)
@@ -139,7 +150,7 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
             raise HTTPError(400, "the target has a character that belongs percent-encoded")
         path, _, query = target.partition("?")
     else:
-        path, query = _other_target(method, target, fields)
+        path, query = _read_other_target(method, target, fields)
     if "%" in path:
         path = unquote_to_bytes(path).decode("latin-1")
 
@@ -147,16 +158,13 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
     host = fields.get("HTTP_HOST")
     if host not in names.hosts:
         _check_host(host, version, names.hosts)
-    if "HTTP_TRANSFER_ENCODING" in fields:
-        _frame_chunked(head, fields)
-    elif "CONTENT_LENGTH" in fields:
-        head.length = _content_length(fields)
-    if "HTTP_CONNECTION" in fields:
-        _read_connection(head, fields["HTTP_CONNECTION"])
-    if "HTTP_EXPECT" in fields:
-        _read_expectation(head, fields["HTTP_EXPECT"])
-    if method == "CONNECT":
-        head.keep_alive = False  # what follows belongs to a tunnel that nobody digs here
+    if "HTTP_TRANSFER_ENCODING" in fields or "CONTENT_LENGTH" in fields:
+        head.length = _read_length(version, fields)
+    connection = fields.get("HTTP_CONNECTION")
+    if connection is not None and (connection != "keep-alive" or version == "HTTP/1.0"):
+        _read_connection(head, connection)
+    if "HTTP_EXPECT" in fields and fields["HTTP_EXPECT"].lower() != "100-continue":
+        raise HTTPError(417, "no expectation but 100-continue can be met")
     return head
 
 
@@ -180,18 +188,20 @@ def _check_sizes(data: bytes, lines: list[str], limits: Limits) -> None:
         raise HTTPError(431, "a field is larger than limit_request_field_size")
 
 
-def _unfold(text: str, limits: Limits) -> str:
+def _unfold(lines: list[str], limits: Limits) -> list[str]:
     """Make one line of a folded field, as RFC 9112 5.2 asks of a server that does not refuse it."""
-    first, *lines = text.split("\r\n")
-    unfolded: list[str] = []
-    for line in lines:
-        if line[:1] in (" ", "\t") and unfolded:
-            unfolded[-1] += "\r\n" + line
-            if len(unfolded[-1]) + 2 > limits.field_size:
+    unfolded = lines[:1]
+    size = 0
+    for line in lines[1:]:
+        if line[:1] in (" ", "\t") and len(unfolded) > 1:
+            size += len(line) + 2
+            if size > limits.field_size:
                 raise HTTPError(431, "a folded field is larger than limit_request_field_size")
+            unfolded[-1] = unfolded[-1].rstrip(" \t") + " " + line.strip(" \t")
         else:
+            size = len(line) + 2
             unfolded.append(line)
-    return "\r\n".join([first, *(" ".join(part.strip(" \t") for part in line.split("\r\n")) for line in unfolded)])
+    return unfolded
 
 
 def _bad_version(version: str) -> HTTPError:
@@ -213,7 +223,7 @@ def _join(key: str, first: str, second: str) -> str:
     return f"{first}; {second}" if key == "HTTP_COOKIE" else f"{first},{second}"
 
 
-def _other_target(method: str, target: str, fields: dict[str, str]) -> tuple[str, str]:
+def _read_other_target(method: str, target: str, fields: dict[str, str]) -> tuple[str, str]:
     """Path and query of a target that does not begin with a slash; the Host of absolute-form replaces the field's."""
     if method == "CONNECT":
         if not is_authority_form(target):
@@ -245,7 +255,11 @@ def _check_host(host: str | None, version: str, known: set[str | None]) -> None:
         known.add(host)
 
 
-def _content_length(fields: dict[str, str]) -> int:
+def _read_length(version: str, fields: dict[str, str]) -> int | None:
+    """The body's length in bytes, None for a chunked one."""
+    if "HTTP_TRANSFER_ENCODING" in fields:
+        _check_chunked(version, fields)
+        return None
     text = fields["CONTENT_LENGTH"]
     if not (text.isascii() and text.isdigit()) or len(text) > LONGEST_LENGTH:
         raise HTTPError(400, "Content-Length is not a number of bytes")
@@ -254,9 +268,9 @@ def _content_length(fields: dict[str, str]) -> int:
     return length
 
 
-def _frame_chunked(head: RequestHead, fields: dict[str, str]) -> None:
+def _check_chunked(version: str, fields: dict[str, str]) -> None:
     """RFC 9112 6.1 and 6.3: what is framed in two ways, or in a way that is not known for sure, is refused."""
-    if head.version == "HTTP/1.0":
+    if version == "HTTP/1.0":
         raise HTTPError(400, "Transfer-Encoding does not exist in HTTP/1.0")
     if "CONTENT_LENGTH" in fields:
         raise HTTPError(400, "Content-Length and Transfer-Encoding are both there")
@@ -267,8 +281,6 @@ def _frame_chunked(head: RequestHead, fields: dict[str, str]) -> None:
         raise HTTPError(400, "chunked is not the last transfer coding")
     if codings != ["chunked"]:
         raise HTTPError(501, "no transfer coding but chunked is understood")
-    head.chunked = True
-    head.length = None
 
 
 def _read_connection(head: RequestHead, value: str) -> None:
@@ -277,11 +289,3 @@ def _read_connection(head: RequestHead, value: str) -> None:
         head.keep_alive = False
     elif "keep-alive" in options:
         head.keep_alive = True
-
-
-def _read_expectation(head: RequestHead, value: str) -> None:
-    if value.lower() != "100-continue":
-        raise HTTPError(417, "no expectation but 100-continue can be met")
-    head.expects_continue = head.version == "HTTP/1.1"  # RFC 9110 10.1.1: ignored in HTTP/1.0
-
-

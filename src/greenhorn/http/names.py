@@ -10,7 +10,17 @@ REMEMBERED = 2048
 LONGEST_REMEMBERED = 64
 
 NEVER_BY_UNDERSCORE = frozenset(
-    ("TRANSFER_ENCODING", "CONTENT_LENGTH", "CONTENT_TYPE", "HOST", "CONNECTION", "EXPECT", "TE", "TRAILER", "UPGRADE")
+    (
+        "TRANSFER_ENCODING",
+        "CONTENT_LENGTH",
+        "CONTENT_TYPE",
+        "HOST",
+        "CONNECTION",
+        "EXPECT",
+        "TE",
+        "TRAILER",
+        "UPGRADE",
+    )
 )
 """Names that frame or route a request: `header_map = "dangerous"` does not extend to them."""
 
@@ -32,6 +42,7 @@ class FieldNames(dict[str, str | None]):
         header_map: str = "drop",
         allowed: Collection[str] = (),
         strip_spaces: bool = False,
+        scheme_keys: Collection[str] = (),
         on_dropped: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
@@ -39,6 +50,9 @@ class FieldNames(dict[str, str | None]):
         self._allowed = frozenset(allowed)
         self._strip_spaces = strip_spaces
         self._on_dropped = on_dropped
+        self._scheme_keys = frozenset(scheme_keys)
+        self.told_scheme = False
+        """Whether a peer ever used one of `scheme_keys`, the environ keys of fields that tell the scheme."""
         self.hosts: set[str | None] = set()
         """Host values that were found well-formed; kept by the parser."""
 
@@ -47,6 +61,8 @@ class FieldNames(dict[str, str | None]):
         if not is_token(spelled):
             raise HTTPError(400, "a field name is not a token directly followed by a colon")
         key = self._key(spelled)
+        if key in self._scheme_keys:
+            self.told_scheme = True
         if len(name) <= LONGEST_REMEMBERED:
             if len(self) >= REMEMBERED:
                 self.clear()
@@ -59,16 +75,17 @@ class FieldNames(dict[str, str | None]):
             if self._header_map == "refuse":
                 raise HTTPError(400, "a field name has an underscore")
             if self._header_map == "drop":
-                return self._drop(name)
+                return self._dropped(name)
         if "_" in name and upper.replace("-", "_") in NEVER_BY_UNDERSCORE:
-            return self._drop(name)
+            return self._dropped(name)
         if upper == "PROXY":
-            return self._drop(name)
+            return self._dropped(name)
         if upper == "SCRIPT_NAME" and upper in self._allowed:
             return upper  # where the application is mounted, told by a trusted proxy
         key = upper.replace("-", "_")
         return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else "HTTP_" + key
 
-    def _drop(self, name: str) -> None:
+    def _dropped(self, name: str) -> str | None:
         if self._on_dropped is not None:
             self._on_dropped(name)
+        return None

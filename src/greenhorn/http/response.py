@@ -11,9 +11,17 @@ LAST_CHUNK = b"0\r\n\r\n"
 
 DROPPED = frozenset(
     (
-        "connection keep-alive proxy-authenticate-info proxy-connection te trailer trailers transfer-encoding upgrade "
-        "server date"
-    ).split()
+        "connection",
+        "date",
+        "keep-alive",
+        "proxy-connection",
+        "server",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    )
 )
 """Fields of an application that never leave: hop-by-hop ones (RFC 9110 7.6.1), and the two that are the server's."""
 
@@ -44,13 +52,27 @@ class ResponseNames(dict[str, int]):
         return kind
 
 
+class Statuses(dict[str, bool]):
+    """Judges each status line of an application once: whether an answer with it ends with its head (RFC 9112 6.3).
+
+    Raises `ValueError` for what is not a code from 100 to 999, alone or with a reason of visible characters. Looked
+    up by pool threads, without a lock.
+    """
+
+    REMEMBERED = 256
+
+    def __missing__(self, status: str) -> bool:
+        if not is_status(status):
+            raise ValueError(f"the status is not a code from 100 to 999 and a reason: {status!r}")
+        bodiless = status[0] == "1" or status[:3] in ("204", "304")
+        if len(self) >= self.REMEMBERED:
+            self.clear()
+        self[status] = bodiless
+        return bodiless
+
+
 NAMES = ResponseNames()
-
-
-def check_status(status: str) -> None:
-    """Raise `ValueError` unless `status` is a three-digit code, alone or with a reason of visible characters."""
-    if not is_status(status):
-        raise ValueError(f"the status is not a code from 100 to 999 and a reason: {status!r}")
+STATUSES = Statuses()
 
 
 def check_value(name: str, value: str) -> None:
@@ -75,11 +97,6 @@ def read_length(text: str, before: int | None = None) -> int:
     if before not in (None, length):
         raise ValueError("the response has two Content-Length headers that differ")
     return length
-
-
-def has_no_body(status: str) -> bool:
-    """Whether an answer with this status ends with its head (RFC 9112 6.3)."""
-    return status[0] == "1" or status[:3] in ("204", "304")
 
 
 def server_fields(server: str) -> str:

@@ -1,5 +1,6 @@
 """The master's view of one worker process."""
 
+import contextlib
 import os
 import signal
 import socket
@@ -40,10 +41,8 @@ class Child:
 
     def kill(self, number: int) -> None:
         """Send a signal; a process that is gone already is no error."""
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, number)
-        except ProcessLookupError:
-            pass
 
     def close(self) -> None:
         """Give the channel back."""

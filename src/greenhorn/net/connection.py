@@ -37,7 +37,17 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.BODY: frozenset((State.QUEUED, State.LINGER, State.CLOSED)),
     State.QUEUED: frozenset((State.ACTIVE, State.CLOSED)),
     State.ACTIVE: frozenset(
-        (State.NEW, State.HEAD, State.BODY, State.IDLE, State.FLUSH, State.LINGER, State.QUEUED, State.DETACHED, State.CLOSED)
+        (
+            State.NEW,
+            State.HEAD,
+            State.BODY,
+            State.IDLE,
+            State.FLUSH,
+            State.LINGER,
+            State.QUEUED,
+            State.DETACHED,
+            State.CLOSED,
+        )
     ),
     State.DETACHED: frozenset(),
     State.CLOSED: frozenset(),
@@ -67,6 +77,7 @@ class Connection:
     """
 
     __slots__ = (
+        "awaits_continue",
         "body",
         "buffer",
         "buffers",
@@ -117,6 +128,8 @@ class Connection:
         """How many requests were answered."""
         self.head: Any = None
         """The head of the request whose body is being collected."""
+        self.awaits_continue = False
+        """Whether the client holds the body back until it is told to go on."""
         self.body: Any = None
         """The decoder of that body."""
         self.spool: Any = None

@@ -5,7 +5,6 @@ import errno
 import os
 import re
 import socket
-import stat
 from pathlib import Path
 from typing import NamedTuple
 
@@ -76,7 +75,7 @@ class Listener:
         self.socket = sock
         self.fd = sock.fileno()
         self._path = path
-        self._identity = os.stat(path).st_ino if path else 0
+        self._identity = Path(path).stat().st_ino if path else 0
         self.name = self._name()
 
     def _name(self) -> tuple[str, str]:
@@ -111,8 +110,8 @@ class Listener:
         self.socket.close()
         if unlink and self._path:
             with contextlib.suppress(OSError):
-                if os.stat(self._path).st_ino == self._identity:
-                    os.unlink(self._path)
+                if Path(self._path).stat().st_ino == self._identity:
+                    Path(self._path).unlink()
 
 
 def listen(address: Address, backlog: int) -> Listener:
@@ -136,10 +135,8 @@ def _adopt(address: Address) -> Listener:
 
 
 def _listen_tcp(address: Address, backlog: int) -> Listener:
-    found = socket.getaddrinfo(
-        address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-    )
-    family, kind, protocol, _, resolved = sorted(found, key=lambda info: info[0] != socket.AF_INET)[0]
+    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
     sock = socket.socket(family, kind, protocol)
     try:
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -157,12 +154,12 @@ def _listen_tcp(address: Address, backlog: int) -> Listener:
 
 def _listen_unix(address: Address, backlog: int) -> Listener:
     path = address.path
-    with contextlib.suppress(FileNotFoundError):
-        if not stat.S_ISSOCK(os.stat(path).st_mode):
+    if Path(path).exists():
+        if not Path(path).is_socket():
             raise ConfigError(f"cannot listen at {address}: there is a file that is no socket")
         if _answers(path):
             raise ConfigError(f"cannot listen at {address}: another process listens there")
-        os.unlink(path)
+        Path(path).unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         sock.bind(path)
@@ -203,7 +200,7 @@ def port_holder(port: int) -> str | None:
                     inodes.add(f"socket:[{words[9]}]")
     for process in sorted(Path("/proc").glob("[0-9]*"), key=lambda path: int(path.name)):
         with contextlib.suppress(OSError):
-            if any(os.readlink(fd) in inodes for fd in (process / "fd").iterdir()):
+            if any(str(fd.readlink()) in inodes for fd in (process / "fd").iterdir()):
                 command = (process / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace").strip()
                 return f"process {process.name} ({command[:80]})"
     return None

@@ -5,6 +5,7 @@ import socket
 import stat
 import tempfile
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 from greenhorn.errors import ClientGone
@@ -40,7 +41,10 @@ class FileRegion:
         return cls(os.dup(fd), offset, max(0, status.st_size - offset))
 
     def send(self, sock: socket.socket, most: int) -> int:
-        """Send up to `most` bytes and return how many; raises `BlockingIOError`, and `ClientGone` for a file cut short."""
+        """Send up to `most` bytes and return how many.
+
+        Raises `BlockingIOError`, and `ClientGone` for a file that was cut short.
+        """
         sent = os.sendfile(sock.fileno(), self.fd, self.offset, min(self.count, most))
         if not sent:
             raise ClientGone("the file became shorter while it was sent")
@@ -92,7 +96,7 @@ class Outbox:
                 self._in_memory += len(data)
                 return
             fd, path = tempfile.mkstemp(dir=self._folder, prefix="greenhorn-")
-            os.unlink(path)
+            Path(path).unlink()
             self._spill = FileRegion(fd, 0, 0)
             self._entries.append(self._spill)
         spill = self._spill

@@ -9,23 +9,31 @@ import select
 import selectors
 import socket
 from collections import deque
+from collections.abc import Callable
 from typing import Protocol
-
-READ = 1
-WRITE = 2
 
 
 class Poller(Protocol):
-    """What both pollers below do."""
+    """What both pollers below do. `READ` and `WRITE` are its words for what a descriptor can be armed for."""
+
+    READ: int
+    WRITE: int
+
+    @property
+    def arm(self) -> Callable[[int, int], object]:
+        """`arm(fd, READ)`: report `fd`, which was added, once it is ready for that or broken. Any thread.
+
+        Raises `OSError` if `fd` was forgotten meanwhile.
+        """
+
+    def add(self, fd: int) -> None:
+        """Begin to watch a connection, armed for reading. Poller's thread."""
 
     def watch(self, fd: int, *, exclusive: bool = False) -> None:
         """Report `fd` each time it is readable, until it is forgotten. Poller's thread.
 
         Of several processes that watch the same `exclusive` descriptor, one is told where the kernel can do that.
         """
-
-    def arm(self, fd: int, interest: int) -> None:
-        """Report `fd` once, when it is ready for `interest` (READ or WRITE) or broken. Any thread."""
 
     def forget(self, fd: int) -> None:
         """Stop watching `fd`, which need not be known; always called before it is closed. Any thread."""
@@ -43,24 +51,23 @@ class Poller(Protocol):
 class EpollPoller:
     """Linux: the kernel disarms what it reports, and any thread arms with one call that takes no lock of ours."""
 
-    INTEREST = {READ: select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT, WRITE: select.EPOLLOUT | select.EPOLLONESHOT}
+    READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
+    WRITE = select.EPOLLOUT | select.EPOLLONESHOT
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self.arm: Callable[[int, int], object] = self._epoll.modify
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
+
+    def add(self, fd: int) -> None:
+        self._epoll.register(fd, self.READ)
 
     def watch(self, fd: int, *, exclusive: bool = False) -> None:
         self._epoll.register(fd, select.EPOLLIN | (select.EPOLLEXCLUSIVE if exclusive else 0))
 
-    def arm(self, fd: int, interest: int) -> None:
-        try:
-            self._epoll.modify(fd, self.INTEREST[interest])
-        except FileNotFoundError:
-            self._epoll.register(fd, self.INTEREST[interest])
-
     def forget(self, fd: int) -> None:
-        with contextlib.suppress(FileNotFoundError):
+        with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
 
     def wait(self, timeout: float) -> list[int]:
@@ -85,7 +92,8 @@ class SelectorPoller:
     Other threads leave their wish in a deque and wake it.
     """
 
-    EVENTS = {READ: selectors.EVENT_READ, WRITE: selectors.EVENT_WRITE}
+    READ = selectors.EVENT_READ
+    WRITE = selectors.EVENT_WRITE
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._selector = selector or selectors.DefaultSelector()
@@ -99,6 +107,9 @@ class SelectorPoller:
     def watch(self, fd: int, *, exclusive: bool = False) -> None:  # noqa: ARG002 - not every kernel can
         self._watched.add(fd)
         self._selector.register(fd, selectors.EVENT_READ)
+
+    def add(self, fd: int) -> None:
+        self._selector.register(fd, self.READ)
 
     def arm(self, fd: int, interest: int) -> None:
         self._wishes.append((fd, interest))
@@ -128,7 +139,7 @@ class SelectorPoller:
                 self._selector.unregister(fd)
             if interest:
                 with contextlib.suppress(OSError, ValueError):  # closed meanwhile
-                    self._selector.register(fd, self.EVENTS[interest])
+                    self._selector.register(fd, interest)
 
     def wake(self) -> None:
         with contextlib.suppress(BlockingIOError):  # full: it is awake already

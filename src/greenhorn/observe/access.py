@@ -11,7 +11,7 @@ from greenhorn.http.head import RequestHead
 
 
 def escape(value: str) -> str:
-    r"""`value` as it can stand between double quotes: quotes, backslashes, control and non-ASCII characters as `\xNN`."""
+    r"""`value` as it can stand in double quotes: quotes, backslashes, control and non-ASCII characters as `\xNN`."""
     if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
         return value
     return "".join(
@@ -50,7 +50,7 @@ class AccessLog:
         )
 
     def refused(self, peer: tuple[str, str] | None, request_line: str, error: HTTPError, size: int) -> None:
-        """Write the line of a request that the server answered itself, with an answer of `size` bytes and its reason."""
+        """Write the line of a request that the server answered itself, with `size` bytes, and its reason."""
         self._write(
             f'{peer[0] if peer else "-"} - - {self._now()} "{escape(request_line or "-")}" '
             f'{error.status} {size} "-" "-" "{escape(error.detail)}"\n'

@@ -69,7 +69,7 @@ class Worker:
             self.service = self._build_service()
             self.init()
         except AppLoadError as error:
-            self.log.error("%s", error)
+            self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
             return error.exit_code
         except Exception:
             self.log.exception("Exception in worker process")
@@ -129,14 +129,13 @@ class Worker:
                 body=settings.limit_request_body,
             ),
             leniency=Leniency(
-                obsolete_folding=settings.permit_obsolete_folding, casefold_method=settings.casefold_http_method
+                obsolete_folding=settings.permit_obsolete_folding,
+                casefold_method=settings.casefold_http_method,
             ),
             keep_alive=settings.keepalive > 0,
             body_memory=settings.body_buffer_size,
             body_folder=settings.tmp_upload_dir,
-            secure_schemes={
-                "HTTP_" + name.upper().replace("-", "_"): value for name, value in settings.secure_scheme_headers.items()
-            },
+            secure_schemes=self._secure_schemes(),
             proxy_versions=settings.proxy_protocol,
             proxies=Networks(settings.proxy_allow_ips),
             fields=server_fields(SERVER),
@@ -160,8 +159,14 @@ class Worker:
             header_map=settings.header_map,
             allowed=settings.forwarder_headers if trusted else (),
             strip_spaces=settings.strip_header_spaces,
+            scheme_keys=self._secure_schemes() if trusted else (),
             on_dropped=self._tell_dropped_name,
         )
+
+    def _secure_schemes(self) -> dict[str, str]:
+        """The environ keys of the fields that tell the scheme, each with the value that means https."""
+        headers = self.settings.secure_scheme_headers
+        return {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
 
     def template(self, listener: Listener) -> Environ:
         """What the environs of all requests through `listener` have in common."""
@@ -198,5 +203,3 @@ def _abort(_signal: int, _frame: object) -> None:
     """The master gave this worker up, because it does not beat any more."""
     sys.stderr.flush()
     os._exit(1)
-
-

@@ -4,18 +4,19 @@ import math
 import signal
 import time
 
-from greenhorn.errors import ClientGone, HTTPError
+from greenhorn.errors import HTTPError
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import ARMED, Buffers, Connection, State
 from greenhorn.net.listener import Listener
-from greenhorn.net.poller import READ, WRITE, best_poller
+from greenhorn.net.poller import best_poller
 from greenhorn.workers.base import SERVER, Worker
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import read_proxy, refuse, serve
 from greenhorn.wsgi.environ import Environ
 
+IDLE = State.IDLE
 TICK = 1.0
 """Seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
 ACCEPTS = 16
@@ -51,19 +52,20 @@ class ThreadWorker(Worker):
         self.connections: dict[int, Connection] = {}
         self._buffers: Buffers = self.buffers()
         self._trusted = Networks(settings.forwarded_allow_ips)
-        self._names: dict[bool, FieldNames] = {
-            trusted: self.field_names(trusted=trusted) for trusted in (False, True)
-        }
+        self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
         self._listeners: dict[int, Listener] = {}
         self._resume_at = 0.0
         self._tell_pause_at = 0.0
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
+        self._arm = self.poller.arm
+        self._read = self.poller.READ
+        self._keepalive: float = settings.keepalive or math.inf
         self._timeouts: dict[State, float] = {
             State.NEW: settings.first_byte_timeout or math.inf,
             State.HEAD: settings.header_timeout or math.inf,
             State.BODY: settings.body_timeout or math.inf,
-            State.IDLE: settings.keepalive or math.inf,
+            State.IDLE: self._keepalive,
             State.FLUSH: settings.write_timeout or math.inf,
             State.LINGER: LINGER_TIME,
         }
@@ -71,14 +73,16 @@ class ThreadWorker(Worker):
 
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
-        poller, connections, put = self.poller, self.connections, self.pool.put
+        poller, connections, pool = self.poller, self.connections, self.pool
         poller.watch(self.signals.fileno())
         poller.watch(self.channel.fileno())
         self._listen()
-        self.pool.start()
+        pool.start()
         next_tick = 0.0
         while True:
-            for fd in poller.wait(max(0.0, min(next_tick, self._resume_at or math.inf) - time.monotonic())):
+            wait = 0.0 if pool.oversee() else min(next_tick, self._resume_at or math.inf) - time.monotonic()
+            ready = []
+            for fd in poller.wait(max(0.0, wait)):
                 connection = connections.get(fd)
                 if connection is None:
                     self._attend(fd)
@@ -86,7 +90,9 @@ class ThreadWorker(Worker):
                     if state in ABSOLUTE:
                         connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
                     connection.state = State.QUEUED
-                    put(connection)
+                    ready.append(connection)
+            if ready:
+                pool.put_all(ready)
             now = time.monotonic()
             if self._resume_at and now >= self._resume_at:
                 self._listen()
@@ -97,7 +103,7 @@ class ThreadWorker(Worker):
                 self._sweep(now)
             if self.service.draining and (not connections or now >= self._leave_at):
                 break
-        self.pool.stop(max(0.0, self._leave_at - time.monotonic()))
+        pool.stop(max(0.0, self._leave_at - time.monotonic()))
 
     # What the poller's thread does.
 
@@ -137,12 +143,12 @@ class ThreadWorker(Worker):
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
             if len(self.connections) >= self.settings.worker_connections and not self.service.draining:
-                self._pause("worker_connections (%d) are open", self.settings.worker_connections)
+                self._pause(f"worker_connections ({self.settings.worker_connections}) are open")
                 return
             try:
                 accepted = listener.accept()
             except OSError as error:
-                self._pause("%s", error)
+                self._pause(str(error))
                 return
             if accepted is None:
                 return
@@ -153,16 +159,16 @@ class ThreadWorker(Worker):
             connection.names = self._names[connection.trusted]
             connection.deadline = time.monotonic() + self._timeouts[State.NEW]
             self.connections[connection.fd] = connection
-            self.poller.arm(connection.fd, READ)
+            self.poller.add(connection.fd)
 
-    def _pause(self, reason: str, *args: object) -> None:
+    def _pause(self, reason: str) -> None:
         """Accept nothing for a moment; who connects waits in the kernel's queue."""
         now = time.monotonic()
         self._stop_listening()
         self._resume_at = now + PAUSE
         if now >= self._tell_pause_at:
             self._tell_pause_at = now + TELL_PAUSE_EVERY
-            self.log.warning("Accepting pauses: " + reason, *args)
+            self.log.warning("Accepting pauses: %s", reason)
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGTERM:
@@ -176,6 +182,7 @@ class ThreadWorker(Worker):
         if self.service.draining:
             return
         self.service.draining = True
+        self.service.keep_alive = False
         self._leave_at = time.monotonic() + self.settings.graceful_timeout
         for listener in list(self._listeners.values()):
             self._accept(listener, self.settings.backlog)
@@ -206,13 +213,18 @@ class ThreadWorker(Worker):
         connection.state = State.ACTIVE
         try:
             outcome = connection.turn(connection, self.service)
-        except ClientGone as error:
+        except OSError as error:  # ClientGone, or the socket itself
             self.log.debug("a client is gone: %s", error)
             outcome = State.CLOSED
-        except BaseException:  # noqa: BLE001 - a thread of the pool survives everything
+        except BaseException:
             self.log.exception("a turn failed; its connection is closed")
             outcome = State.CLOSED
-        self.settle(connection, outcome)
+        if outcome is IDLE:  # what settle() would do, without a call on the hot path
+            connection.deadline = time.monotonic() + self._keepalive
+            connection.was = connection.state = IDLE
+            self._arm(connection.fd, self._read)
+        else:
+            self.settle(connection, outcome)
 
     def settle(self, connection: Connection, outcome: State) -> None:
         """Do what the outcome of a turn asks for: arm, queue or close. The only code that does.
@@ -221,12 +233,7 @@ class ThreadWorker(Worker):
         on it belongs to somebody else.
         """
         if outcome is State.CLOSED:
-            connection.state = State.CLOSED
-            del self.connections[connection.fd]
-            self.poller.forget(connection.fd)
-            connection.close()
-            if self.service.draining:
-                self.poller.wake()
+            self._close(connection)
         elif outcome is State.QUEUED:
             connection.state = State.QUEUED
             self.pool.put(connection)
@@ -241,4 +248,12 @@ class ThreadWorker(Worker):
                 connection.deadline = time.monotonic() + self._timeouts[outcome]
                 connection.was = outcome
             connection.state = outcome
-            self.poller.arm(connection.fd, WRITE if outcome is State.FLUSH else READ)
+            self._arm(connection.fd, self.poller.WRITE if outcome is State.FLUSH else self._read)
+
+    def _close(self, connection: Connection) -> None:
+        connection.state = State.CLOSED
+        del self.connections[connection.fd]
+        self.poller.forget(connection.fd)  # before the number can come back
+        connection.close()
+        if self.service.draining:
+            self.poller.wake()

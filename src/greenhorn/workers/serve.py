@@ -28,7 +28,8 @@ LINGER_BYTES = 65536
 class Service:
     """What every turn needs: a tray that is filled at boot and has no methods.
 
-    Frozen but for `fields`, which the poller's thread renews once a second, and `draining`, which it sets once.
+    Frozen but for `fields`, which the poller's thread renews once a second, and `draining` and `keep_alive`, which
+    it changes once.
     """
 
     __slots__ = (
@@ -77,7 +78,7 @@ class Service:
         self.fields = fields
         """The field lines Server and Date."""
         self.draining = False
-        """Whether each answer is the last of its connection, because the worker is about to leave."""
+        """Whether the worker is about to leave."""
 
 
 def read_proxy(connection: Connection, service: Service) -> State:
@@ -111,9 +112,12 @@ def serve(connection: Connection, service: Service) -> State:
     buffer = connection.buffer
     end = buffer.find(b"\r\n\r\n", connection.checked) if buffer else -1
     if end < 0:
-        data = connection.recv(HEAD_READ)
+        try:
+            data = connection.socket.recv(HEAD_READ)
+        except BlockingIOError:
+            return waiting(connection)
         if not data:
-            return waiting(connection) if data is None else State.CLOSED
+            return State.CLOSED
         buffer = buffer + data if buffer else data
         end = buffer.find(b"\r\n\r\n", connection.checked)
     try:
@@ -125,7 +129,6 @@ def serve(connection: Connection, service: Service) -> State:
         return refuse(connection, service, error)
     connection.buffer = buffer[end + 4 :]
     connection.checked = 0
-    connection.was = State.ACTIVE  # the next head has its own time
     if head.length == 0:
         return exchange(connection, service, head, io.BytesIO())
     return begin_body(connection, service, head)
@@ -141,8 +144,10 @@ def waiting(connection: Connection) -> State:
 def keep_unfinished_head(connection: Connection, service: Service, buffer: bytes) -> State:
     """Keep what came of a head; raises `HTTPError` if no good head can come of it."""
     check_unfinished_head(buffer, connection.checked, service.limits)
+    if not connection.checked:
+        connection.was = State.ACTIVE  # a new head has its own time
     connection.buffer = buffer
-    connection.checked = max(0, len(buffer) - 3)
+    connection.checked = max(1, len(buffer) - 3)
     return State.HEAD
 
 
@@ -157,6 +162,7 @@ def begin_body(connection: Connection, service: Service, head: RequestHead) -> S
         return refuse(connection, service, HTTPError(413, "the body is larger than limit_request_body"))
     else:
         connection.body = LengthBody(head.length)
+    connection.awaits_continue = head.expects_continue
     connection.spool = Spool(service.body_memory, service.body_folder)
     return collect(connection, service)
 
@@ -172,13 +178,13 @@ def collect(connection: Connection, service: Service) -> State:
             if not data:
                 data = connection.recv(BODY_READ if head.length is None else min(BODY_READ, body.remaining))
             if data is None:
-                if head.expects_continue:
-                    head.expects_continue = False
+                if connection.awaits_continue:
+                    connection.awaits_continue = False
                     connection.send(CONTINUE)
                 return State.BODY
             if not data:
                 return State.CLOSED
-            head.expects_continue = False  # RFC 9110 10.1.1: it did not wait
+            connection.awaits_continue = False  # RFC 9110 10.1.1: no 100 once some of the body is here
             spool.write(body.feed(data))
             if service.limits.body and spool.size > service.limits.body:
                 raise HTTPError(413, "the body is larger than limit_request_body")  # noqa: TRY301 - one way to refuse
@@ -197,7 +203,7 @@ def collect(connection: Connection, service: Service) -> State:
         return refuse(connection, service, HTTPError(500, "the body could not be stored"))
     connection.head = connection.body = None
     connection.turn = serve
-    if head.chunked:
+    if head.length is None:
         # The body is whole: applications that trust CONTENT_LENGTH see it, those that go by the coding would be misled.
         del head.fields["HTTP_TRANSFER_ENCODING"]
         head.fields["CONTENT_LENGTH"] = str(spool.size)
@@ -209,20 +215,19 @@ def collect(connection: Connection, service: Service) -> State:
 
 def exchange(connection: Connection, service: Service, head: RequestHead, body: BinaryIO) -> State:
     """Run the application for one whole request, and say what becomes of the connection."""
-    stays = head.keep_alive and service.keep_alive and not service.draining
-    response = Response(head, connection, service.fields, stays)
+    response = Response(head, connection, service.fields, head.keep_alive and service.keep_alive)
     failed = False
     try:
         environ = build_environ(connection.template, head, body, response, connection.peer, connection.socket)
-        if service.secure_schemes and not environ.keys().isdisjoint(service.secure_schemes):
-            tell_scheme(connection, service, environ)
+        if connection.names.told_scheme:
+            tell_scheme(service, environ)
         respond(service.app, environ, response)
     except ClientGone:
         service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
         return State.CLOSED
     except HTTPError as error:
         return refuse(connection, service, error, head)
-    except BaseException:  # noqa: BLE001 - the application's SystemExit is its own failure, not the worker's end
+    except BaseException:
         service.log.exception("Error handling request %s", head.target)
         if not response.head_sent:
             return refuse(connection, service, HTTPError(500, "the application failed"), head, told=True)
@@ -241,12 +246,11 @@ def exchange(connection: Connection, service: Service, head: RequestHead, body: 
     return part(connection, told=not head.keep_alive)
 
 
-def tell_scheme(connection: Connection, service: Service, environ: dict[str, Any]) -> None:
-    """Set the scheme that a trusted proxy tells; raises `HTTPError` 400."""
-    if connection.trusted:
-        scheme = scheme_from_proxy(environ, service.secure_schemes)
-        if scheme is not None:
-            environ["wsgi.url_scheme"] = scheme
+def tell_scheme(service: Service, environ: dict[str, Any]) -> None:
+    """Set the scheme, if this request's fields tell one; raises `HTTPError` 400."""
+    scheme = scheme_from_proxy(environ, service.secure_schemes)
+    if scheme is not None:
+        environ["wsgi.url_scheme"] = scheme
 
 
 def drain_later(connection: Connection, *, stays: bool) -> State:
@@ -292,11 +296,18 @@ def discard(connection: Connection, _: Service) -> State:
 
 
 def refuse(
-    connection: Connection, service: Service, error: HTTPError, head: RequestHead | None = None, *, told: bool = False
+    connection: Connection,
+    service: Service,
+    error: HTTPError,
+    head: RequestHead | None = None,
+    *,
+    told: bool = False,
 ) -> State:
     """Answer a request that the server does not pass on, log why, and part. `told`: the error log knows already."""
     head = head or connection.head
-    request_line = head.request_line if head else connection.buffer.lstrip(b"\r\n").partition(b"\r\n")[0][:512].decode("latin-1")
+    request_line = (
+        head.request_line if head else connection.buffer.lstrip(b"\r\n").partition(b"\r\n")[0][:512].decode("latin-1")
+    )
     connection.drop_request()
     connection.requests += 1
     if not told:

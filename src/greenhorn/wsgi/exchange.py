@@ -11,24 +11,16 @@ from greenhorn.http.response import (
     LENGTH,
     NAMES,
     ORDINARY,
-    check_status,
+    STATUSES,
     check_value,
     chunk,
     early_hints,
-    has_no_body,
     read_length,
 )
 
 ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 SMALL = 32768
 """Up to so many bytes, head and body are copied together: one buffer is sent faster than two."""
-KNOWN_STATUSES: set[str] = set()
-
-
-class Region(Protocol):
-    """A part of an open file, as the place to send to measured it."""
-
-    count: int
 
 
 class Output(Protocol):
@@ -40,10 +32,13 @@ class Output(Protocol):
     def send_all(self, parts: list[bytes]) -> None:
         """Send or keep every part, without a limit on what is kept; raises `ClientGone`."""
 
-    def measure(self, file: Any) -> Region | None:
-        """The rest of `file` as a region that can be sent without reading it here, or None if there is no such."""
+    def measure(self, file: Any) -> Any:
+        """The rest of `file` as a region that can be sent without reading it here, or None if there is no such.
 
-    def send_file(self, region: Region) -> None:
+        A region has `count`, its bytes, which may be lowered.
+        """
+
+    def send_file(self, region: Any) -> None:
         """Send or keep a region of a file; raises `ClientGone`."""
 
 
@@ -70,36 +65,22 @@ class Response:
     whether the connection can carry another request; `complaint` what the application did wrong, or None.
     """
 
-    __slots__ = (
-        "_bodiless",
-        "_chunked",
-        "_fields",
-        "_head",
-        "_length",
-        "_lines",
-        "_output",
-        "_wants_close",
-        "complaint",
-        "head_sent",
-        "headers",
-        "keep_alive",
-        "sent",
-        "status",
-    )
+    # Defaults of the class, not slots: an instance is made faster the less is set in it.
+    status: str | None = None
+    headers: Sequence[tuple[str, str]] = ()
+    head_sent = False
+    sent = 0
+    complaint: str | None = None
+    _lines = ""
+    _length: int | None = None
+    _bodiless = False
+    _chunked = False
 
     def __init__(self, head: RequestHead, output: Output, fields: str, keep_alive: bool) -> None:
         self._head = head
         self._output = output
         self._fields = fields
         self.keep_alive = keep_alive
-        self.status: str | None = None
-        self.headers: Sequence[tuple[str, str]] = ()
-        self.head_sent = False
-        self.sent = 0
-        self.complaint: str | None = None
-        self._bodiless = False
-        self._chunked = False
-        self._length: int | None = None
 
     @property
     def status_code(self) -> int | None:
@@ -112,11 +93,8 @@ class Response:
         """PEP 3333's start_response. Raises `ValueError` or `TypeError` for what may not leave, whoever asks."""
         if self.status is not None:
             self._start_again(exc_info)
-        if status not in KNOWN_STATUSES:
-            check_status(status)
-            if len(KNOWN_STATUSES) < 256:  # noqa: PLR2004 - a bound, not a meaning
-                KNOWN_STATUSES.add(status)
-        lines: list[str] = []
+        bodiless = STATUSES[status]
+        lines = ""
         length = None
         try:
             for name, value in headers:
@@ -124,9 +102,9 @@ class Response:
                 if not value.isprintable():
                     check_value(name, value)
                 if kind == ORDINARY:
-                    lines.append(f"{name}: {value}\r\n")
+                    lines += f"{name}: {value}\r\n"
                 elif kind == LENGTH:
-                    length = read_length(value, length)
+                    length = int(value) if length is None and value.isdigit() else read_length(value, length)
                 elif kind == CONNECTION and "close" in value.lower():
                     self.keep_alive = False
         except (AttributeError, TypeError):
@@ -135,7 +113,8 @@ class Response:
         self.headers = headers
         self._lines = lines
         self._length = length
-        self._bodiless = self._head.method == "HEAD" or has_no_body(status)
+        if bodiless or self._head.method == "HEAD":
+            self._bodiless = True
         return self.write
 
     def _start_again(self, exc_info: ExcInfo | None) -> None:
@@ -167,8 +146,8 @@ class Response:
 
     def send_list(self, parts: Sequence[bytes]) -> None:
         """Send a body all of whose parts are there: it gets a Content-Length, and nothing waits for the client."""
-        total = sum(map(len, parts))
-        if self.head_sent or self.status is None or self._length not in (None, total) or self._bodiless:
+        total = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
+        if self.head_sent or self.status is None or self._bodiless or self._length not in (None, total):
             for part in parts:
                 self.write(part)
             self.finish(total)
@@ -229,33 +208,36 @@ class Response:
         if status is None:
             raise AssertionError("the application sent a body before it called start_response")
         head = self._head
-        code = status[:3]
-        if self._length is not None:
+        if self._bodiless:
+            framing = self._bodiless_framing(status, total)
+        elif self._length is not None:
             framing = f"Content-Length: {self._length}\r\n"
-            if code == "204" or code[0] == "1":
-                framing = ""  # RFC 9110 8.6
-        elif self._bodiless and head.method != "HEAD":
-            framing = ""
         elif total is not None:
-            # An empty body in answer to HEAD says nothing of the length that GET would have had.
-            framing = "" if head.method == "HEAD" and not total else f"Content-Length: {total}\r\n"
-        elif head.method == "HEAD":
-            framing = ""
+            framing = f"Content-Length: {total}\r\n"
         elif head.version == "HTTP/1.1":
             self._chunked = True
             framing = "Transfer-Encoding: chunked\r\n"
         else:
             self.keep_alive = False
             framing = ""
-        if code[0] == "1":
-            self.keep_alive = False  # the client still waits for a final answer that will not come
         if not self.keep_alive:
             framing += "Connection: close\r\n"
         elif head.version == "HTTP/1.0":
             framing += "Connection: keep-alive\r\n"
-        rendered = f"HTTP/1.1 {status}\r\n{self._fields}{''.join(self._lines)}{framing}\r\n".encode("latin-1")
+        rendered = f"HTTP/1.1 {status}\r\n{self._fields}{self._lines}{framing}\r\n".encode("latin-1")
         self.head_sent = True
         return rendered
+
+    def _bodiless_framing(self, status: str, total: int | None) -> str:
+        """The Content-Length that may stand where no body follows (RFC 9110 8.6)."""
+        if status[0] == "1":
+            self.keep_alive = False  # the client still waits for a final answer that will not come
+        if status[0] == "1" or status[:3] == "204":
+            return ""
+        if self._length is not None:
+            return f"Content-Length: {self._length}\r\n"
+        # An empty body in answer to HEAD says nothing of the length that GET would have had.
+        return f"Content-Length: {total}\r\n" if total and self._head.method == "HEAD" else ""
 
 
 def _as_bytes(data: Any) -> bytes:
@@ -273,7 +255,7 @@ def respond(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], respon
     """
     chunks = app(environ, response.start_response)
     try:
-        if isinstance(chunks, (list, tuple)):
+        if type(chunks) is list or isinstance(chunks, (list, tuple)):
             response.send_list(chunks)
         elif not (isinstance(chunks, FileWrapper) and response.send_file(chunks)):
             for piece in chunks:

@@ -93,17 +93,13 @@ def test_some_defaults_come_from_the_environment(name: str, variable: str, text:
 
 def test_a_wrong_variable_is_named_with_what_is_valid():
     message = refusal(WEB_CONCURRENCY="auto")
-    assert message == (
-        "environment variable WEB_CONCURRENCY: workers = 'auto': must be a whole number, 0 or more"
-    )
+    assert message == ("environment variable WEB_CONCURRENCY: workers = 'auto': must be a whole number, 0 or more")
 
 
 def test_a_wrong_value_in_a_file_is_named_with_the_file(tmp_path: Path):
     path = write(tmp_path, "loglevel = 'loud'")
     message = refusal()
-    assert message.startswith(
-        f"{path}: loglevel = 'loud': must be one of debug, info, warning, error, critical"
-    )
+    assert message.startswith(f"{path}: loglevel = 'loud': must be one of debug, info, warning, error, critical")
 
 
 def test_gunicorn_cmd_args_count_where_greenhorn_cmd_args_are_missing():
@@ -332,12 +328,8 @@ def test_a_setting_of_gunicorn_only_that_asks_for_nothing_is_not_mentioned(tmp_p
         ("protocol", "'uwsgi'", ["--protocol", "uwsgi"]),
     ],
 )
-def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(
-    tmp_path: Path, name: str, value: str, flags: list[str]
-):
-    told = (
-        f"{name} is a setting of gunicorn that greenhorn 0.1.0 does not have yet: it cannot be ignored, since"
-    )
+def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(tmp_path: Path, name: str, value: str, flags: list[str]):
+    told = f"{name} is a setting of gunicorn that greenhorn 0.1.0 does not have yet: it cannot be ignored, since"
     assert refusal("app:app", *flags).startswith(f"command line: {told}")
     path = write(tmp_path, f"{name} = {value}")
     assert refusal("app:app").startswith(f"{path}: {told}")
@@ -387,9 +379,7 @@ def test_a_large_request_line_is_honoured_as_written():
         (["--proxy-protocol", "hello:app"], "'hello:app': must be one of off, v1, v2, auto"),
     ],
 )
-def test_faults_of_the_command_line_exit_with_2(
-    capsys: pytest.CaptureFixture[str], arguments: list[str], told: str
-):
+def test_faults_of_the_command_line_exit_with_2(capsys: pytest.CaptureFixture[str], arguments: list[str], told: str):
     code, output = exit_of(capsys, *arguments)
     assert code == 2
     assert output.startswith("usage: greenhorn [OPTIONS] [APP_MODULE]")

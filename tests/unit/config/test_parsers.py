@@ -51,9 +51,7 @@ def test_seconds_may_have_units(value: object, number: int):
     assert parsers.seconds(value) == number
 
 
-@pytest.mark.parametrize(
-    "value", ["", "s", "1.5", 1.5, "-1", -1, "500ms", "5m1h", "1h 30m", "1d", True, None]
-)
+@pytest.mark.parametrize("value", ["", "s", "1.5", 1.5, "-1", -1, "500ms", "5m1h", "1h 30m", "1d", True, None])
 def test_what_is_no_duration_is_refused(value: object):
     with pytest.raises(ValueError, match=r"whole seconds.*1h30m"):
         parsers.seconds(value)
@@ -84,9 +82,7 @@ def test_a_field_size_of_zero_is_the_usual_one():
     assert parsers.field_size(100_000) == 100_000
 
 
-@pytest.mark.parametrize(
-    ("value", "on"), [(True, True), ("TRUE", True), ("yes", True), (1, True), ("1", True)]
-)
+@pytest.mark.parametrize(("value", "on"), [(True, True), ("TRUE", True), ("yes", True), (1, True), ("1", True)])
 @pytest.mark.parametrize("opposite", [False, "False", "no", "off", 0, "0", "n"])
 def test_a_switch_is_a_bool_or_its_text(value: object, on: bool, opposite: object):
     assert parsers.switch(value) is on

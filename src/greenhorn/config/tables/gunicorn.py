@@ -17,9 +17,7 @@ class Foreign(NamedTuple):
 
 _TLS = "connections would not be encrypted; terminate TLS in a proxy for now"
 _WEAK_TLS = "clients would not have to show a certificate; check them in a proxy for now"
-_PRIVILEGES = (
-    "the workers would keep the privileges of the user that starts them; start greenhorn as that user"
-)
+_PRIVILEGES = "the workers would keep the privileges of the user that starts them; start greenhorn as that user"
 _FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 FOREIGN: tuple[Foreign, ...] = (
@@ -31,9 +29,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("cert_reqs", ("--cert-reqs",), 0, _WEAK_TLS),
     Foreign("user", ("-u", "--user"), refused=_PRIVILEGES),
     Foreign("group", ("-g", "--group"), refused=_PRIVILEGES),
-    Foreign(
-        "umask", ("-m", "--umask"), 0, "a unix socket would be open to more users; set it before the start"
-    ),
+    Foreign("umask", ("-m", "--umask"), 0, "a unix socket would be open to more users; set it before the start"),
     Foreign(
         "daemon",
         ("-D", "--daemon"),
