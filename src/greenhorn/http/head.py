@@ -14,7 +14,7 @@ from greenhorn.http.grammar import (
     is_version,
     match_absolute_form,
 )
-from greenhorn.http.names import FieldNames
+from greenhorn.http.names import REPEATED, FieldNames
 
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"))
 LONGEST_LENGTH = 20
@@ -132,19 +132,7 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
     if method not in METHODS:
         method = _check_method(method, casefold=leniency.casefold_method)
 
-    fields: dict[str, str] = {}
-    for line in lines[1:]:
-        name, colon, value = line.partition(":")
-        if not colon:
-            raise HTTPError(400, "a field line has no colon")
-        key = names[name]
-        if key is None:
-            continue
-        value = value.strip(" \t")
-        if key in fields:
-            value = _join(key, fields[key], value)
-        fields[key] = value
-
+    fields = _parse_fields(lines, names)
     if target[:1] == "/" and method != "CONNECT":
         if not target.isascii() or "#" in target or "\t" in target:
             raise HTTPError(400, "the target has a character that belongs percent-encoded")
@@ -166,6 +154,30 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
     if "HTTP_EXPECT" in fields and fields["HTTP_EXPECT"].lower() != "100-continue":
         raise HTTPError(417, "no expectation but 100-continue can be met")
     return head
+
+
+def _parse_fields(lines: list[str], names: FieldNames) -> dict[str, str]:
+    """The fields of a head, whose first line is the request line, by their environ keys."""
+    fields: dict[str, str] = {}
+    known = names.lines.get
+    for line in lines[1:]:
+        field_line = known(line)
+        if field_line is not None:
+            key, value = field_line
+        else:
+            name, colon, value = line.partition(":")
+            if not colon:
+                raise HTTPError(400, "a field line has no colon")
+            key = names[name]
+            if key is None:
+                continue
+            value = value.strip(" \t")
+            if key in REPEATED:
+                names.remember_line(line, key, value)
+        if key in fields:
+            value = _join(key, fields[key], value)
+        fields[key] = value
+    return fields
 
 
 def _fault_in_head(data: bytes) -> HTTPError:

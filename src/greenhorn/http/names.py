@@ -9,6 +9,36 @@ REMEMBERED = 2048
 """Spellings that are remembered before the memory is emptied: strangers choose them."""
 LONGEST_REMEMBERED = 64
 
+LONGEST_LINE_REMEMBERED = 256
+
+REPEATED = frozenset(
+    (
+        "CONTENT_TYPE",
+        "HTTP_ACCEPT",
+        "HTTP_ACCEPT_ENCODING",
+        "HTTP_ACCEPT_LANGUAGE",
+        "HTTP_CACHE_CONTROL",
+        "HTTP_CONNECTION",
+        "HTTP_DNT",
+        "HTTP_HOST",
+        "HTTP_ORIGIN",
+        "HTTP_PRAGMA",
+        "HTTP_PRIORITY",
+        "HTTP_SEC_CH_UA",
+        "HTTP_SEC_CH_UA_MOBILE",
+        "HTTP_SEC_CH_UA_PLATFORM",
+        "HTTP_SEC_FETCH_DEST",
+        "HTTP_SEC_FETCH_MODE",
+        "HTTP_SEC_FETCH_SITE",
+        "HTTP_SEC_FETCH_USER",
+        "HTTP_UPGRADE_INSECURE_REQUESTS",
+        "HTTP_USER_AGENT",
+        "HTTP_X_FORWARDED_PROTO",
+        "HTTP_X_REQUESTED_WITH",
+    )
+)
+"""Keys of fields that clients repeat, and that are nobody's secret: their whole lines are remembered."""
+
 NEVER_BY_UNDERSCORE = frozenset(
     (
         "TRANSFER_ENCODING",
@@ -53,6 +83,8 @@ class FieldNames(dict[str, str | None]):
         self._scheme_keys = frozenset(scheme_keys)
         self.told_scheme = False
         """Whether a peer ever used one of `scheme_keys`, the environ keys of fields that tell the scheme."""
+        self.lines: dict[str, tuple[str, str]] = {}
+        """Whole field lines that came before, with their key and value."""
         self.hosts: set[str | None] = set()
         """Host values that were found well-formed; kept by the parser."""
 
@@ -68,6 +100,13 @@ class FieldNames(dict[str, str | None]):
                 self.clear()
             self[name] = key
         return key
+
+    def remember_line(self, line: str, key: str, value: str) -> None:
+        """Keep what a whole line of a `REPEATED` field was found to say. Any thread."""
+        if len(line) <= LONGEST_LINE_REMEMBERED:
+            if len(self.lines) >= REMEMBERED:
+                self.lines.clear()
+            self.lines[line] = (key, value)
 
     def _key(self, name: str) -> str | None:
         upper = name.upper()

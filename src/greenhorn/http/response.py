@@ -14,6 +14,8 @@ DROPPED = frozenset(
         "connection",
         "date",
         "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
         "proxy-connection",
         "server",
         "te",
