@@ -160,6 +160,7 @@ def _parse_fields(lines: list[str], names: FieldNames) -> dict[str, str]:
     """The fields of a head, whose first line is the request line, by their environ keys."""
     fields: dict[str, str] = {}
     known = names.lines.get
+    key: str | None
     for line in lines[1:]:
         field_line = known(line)
         if field_line is not None:

@@ -23,10 +23,13 @@ ACCEPTS = 16
 """Connections accepted of one listener before the ones that are ready have their turn."""
 LINGER_TIME = 2.0
 """Seconds that a client has to take note of the last answer."""
-PAUSE = 0.1
-"""Seconds without accepting after all connections were taken, or the system was out of descriptors or memory."""
+SHORT_TICK = 0.1
+"""The same while accepting pauses, or the worker is about to leave."""
+FAREWELL = 0.5
+"""Seconds that a worker which is told to stop gives connections on which it has no request."""
 TELL_PAUSE_EVERY = 60.0
 
+BETWEEN_REQUESTS = frozenset((State.NEW, State.IDLE))
 ABSOLUTE = frozenset((State.HEAD, State.LINGER))
 """States whose time is for all of the head or the farewell: no byte renews it, only waiting in the queue is free."""
 EXPIRED = {
@@ -55,7 +58,7 @@ class ThreadWorker(Worker):
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
         self._listeners: dict[int, Listener] = {}
-        self._resume_at = 0.0
+        self._tick_at = 0.0
         self._tell_pause_at = 0.0
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._arm = self.poller.arm
@@ -70,6 +73,7 @@ class ThreadWorker(Worker):
             State.LINGER: LINGER_TIME,
         }
         self._leave_at = math.inf
+        self._farewell_at = math.inf
 
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
@@ -78,9 +82,8 @@ class ThreadWorker(Worker):
         poller.watch(self.channel.fileno())
         self._listen()
         pool.start()
-        next_tick = 0.0
         while True:
-            wait = 0.0 if pool.oversee() else min(next_tick, self._resume_at or math.inf) - time.monotonic()
+            wait = 0.0 if pool.oversee() else self._tick_at - time.monotonic()
             ready = []
             for fd in poller.wait(max(0.0, wait)):
                 connection = connections.get(fd)
@@ -94,21 +97,26 @@ class ThreadWorker(Worker):
             if ready:
                 pool.put_all(ready)
             now = time.monotonic()
-            if self._resume_at and now >= self._resume_at:
-                self._listen()
-            if now >= next_tick:
-                next_tick = now + TICK
-                self.service.fields = server_fields(SERVER)
-                self.tell("beat")
-                self._sweep(now)
+            if now >= self._tick_at:
+                self._tick(now)
             if self.service.draining and (not connections or now >= self._leave_at):
                 break
         pool.stop(max(0.0, self._leave_at - time.monotonic()))
 
     # What the poller's thread does.
 
+    def _tick(self, now: float) -> None:
+        """Do what is done once a second; more often while accepting pauses or the worker is about to leave."""
+        self._tick_at = now + TICK
+        self.service.fields = server_fields(SERVER)
+        self.tell("beat")
+        self._sweep(now)
+        if self.service.draining:
+            self._tick_at = now + SHORT_TICK
+        elif len(self._listeners) < len(self.listeners):
+            self._listen()
+
     def _listen(self) -> None:
-        self._resume_at = 0.0
         for listener in self.listeners:
             if listener.fd not in self._listeners:
                 self._listeners[listener.fd] = listener
@@ -165,7 +173,7 @@ class ThreadWorker(Worker):
         """Accept nothing for a moment; who connects waits in the kernel's queue."""
         now = time.monotonic()
         self._stop_listening()
-        self._resume_at = now + PAUSE
+        self._tick_at = now + SHORT_TICK
         if now >= self._tell_pause_at:
             self._tell_pause_at = now + TELL_PAUSE_EVERY
             self.log.warning("Accepting pauses: %s", reason)
@@ -178,29 +186,32 @@ class ThreadWorker(Worker):
             self.service.draining = True
 
     def _drain(self) -> None:
-        """Accept what already waits, then nothing more; end idle connections; what runs has until graceful_timeout."""
+        """Accept what already waits, then nothing more; what runs has until graceful_timeout.
+
+        Connections without a request have a moment for one that is on its way, and are then closed.
+        """
         if self.service.draining:
             return
         self.service.draining = True
         self.service.keep_alive = False
-        self._leave_at = time.monotonic() + self.settings.graceful_timeout
-        for listener in list(self._listeners.values()):
-            self._accept(listener, self.settings.backlog)
+        now = time.monotonic()
+        self._leave_at = now + self.settings.graceful_timeout
+        self._farewell_at = now + FAREWELL
+        self._tick_at = now
         self._stop_listening()
         for listener in self.listeners:
+            self._accept(listener, self.settings.backlog)
             listener.close()
-        self._sweep(time.monotonic())
 
     def _sweep(self, now: float) -> None:
         """End the waits whose time is up. No thread has these connections: the poller owns what is armed."""
-        draining = self.service.draining
+        farewell = now >= self._farewell_at
         for connection in list(self.connections.values()):
             state = connection.state
-            if state in ARMED and (connection.deadline <= now or (draining and state is State.IDLE)):
+            if state in ARMED and (connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)):
                 self._expire(connection, state)
 
     def _expire(self, connection: Connection, state: State) -> None:
-        self.poller.forget(connection.fd)
         outcome = State.CLOSED
         if state in EXPIRED:
             outcome = refuse(connection, self.service, EXPIRED[state])
@@ -222,7 +233,10 @@ class ThreadWorker(Worker):
         if outcome is IDLE:  # what settle() would do, without a call on the hot path
             connection.deadline = time.monotonic() + self._keepalive
             connection.was = connection.state = IDLE
-            self._arm(connection.fd, self._read)
+            try:  # noqa: SIM105 - a context manager is too dear on the hot path
+                self._arm(connection.fd, self._read)
+            except OSError:
+                pass  # a worker that leaves has closed it meanwhile
         else:
             self.settle(connection, outcome)
 
