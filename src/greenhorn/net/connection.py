@@ -84,6 +84,7 @@ class Connection:
         "checked",
         "deadline",
         "discarded",
+        "drained",
         "fd",
         "head",
         "names",
@@ -98,6 +99,7 @@ class Connection:
         "trusted",
         "turn",
         "was",
+        "woken",
     )
 
     def __init__(
@@ -116,6 +118,10 @@ class Connection:
         self.state = State.NEW
         self.was = State.NEW
         """The last state in which the poller owned it: a deadline that is absolute is kept while that stays."""
+        self.drained = False
+        """Whether all was read that had come, so that anything new will be told."""
+        self.woken = False
+        """Whether something happened while a thread had it."""
         self.deadline = 0.0
         """When the poller's thread ends the wait, on the monotonic clock; `inf` for never."""
         self.buffer = b""

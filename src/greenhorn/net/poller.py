@@ -1,7 +1,4 @@
-"""Waiting for many sockets at once: `arm` from any thread, `wait` and `forget` from the poller's thread only.
-
-Arming is one-shot: a descriptor is reported once and then belongs to whoever was told, until it is armed again.
-"""
+"""Waiting for many sockets at once: `arm` from any thread, `wait` only from the poller's thread."""
 
 import contextlib
 import os
@@ -14,17 +11,21 @@ from typing import Protocol
 
 
 class Poller(Protocol):
-    """What both pollers below do. `READ` and `WRITE` are its words for what a descriptor can be armed for."""
+    """What both pollers below do. `READ` and `WRITE` are its words for what a descriptor is armed for.
+
+    A descriptor that is armed is reported once it is ready. What happens on it afterwards is reported at once if
+    `keeps_watching`, provided that it was read until nothing was left; else only after it is armed again.
+    """
 
     READ: int
     WRITE: int
+    ENDING: int
+    """Events that say more than that it is ready: the client ended its stream, or the connection is broken."""
+    keeps_watching: bool
 
     @property
     def arm(self) -> Callable[[int, int], object]:
-        """`arm(fd, READ)`: report `fd`, which was added, once it is ready for that or broken. Any thread.
-
-        Raises `OSError` if `fd` was forgotten meanwhile.
-        """
+        """`arm(fd, READ)`: report `fd`, which was added, once it is ready for that or broken. Any thread."""
 
     def add(self, fd: int) -> None:
         """Begin to watch a connection, armed for reading. Poller's thread."""
@@ -38,8 +39,8 @@ class Poller(Protocol):
     def forget(self, fd: int) -> None:
         """Stop watching `fd`, which need not be known; always called before it is closed. Any thread."""
 
-    def wait(self, timeout: float) -> list[int]:
-        """The descriptors that are ready, after `timeout` seconds at the latest. Poller's thread."""
+    def wait(self, timeout: float) -> list[tuple[int, int]]:
+        """Descriptors and their events, after `timeout` seconds at the latest. Poller's thread."""
 
     def wake(self) -> None:
         """Make `wait` return soon. Any thread."""
@@ -49,16 +50,18 @@ class Poller(Protocol):
 
 
 class EpollPoller:
-    """Linux: the kernel disarms what it reports, and any thread arms with one call that takes no lock of ours."""
+    """Linux: edge-triggered, so that the kernel tells every change once and needs no call between two requests."""
 
-    READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLONESHOT
-    WRITE = select.EPOLLOUT | select.EPOLLONESHOT
+    READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+    WRITE = select.EPOLLOUT | select.EPOLLET
+    ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+    keeps_watching = True
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self.arm: Callable[[int, int], object] = self._epoll.modify
         self._wake_fd = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
-        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._epoll.register(self._wake_fd, select.EPOLLIN | select.EPOLLET)
 
     def add(self, fd: int) -> None:
         self._epoll.register(fd, self.READ)
@@ -70,13 +73,8 @@ class EpollPoller:
         with contextlib.suppress(OSError):
             self._epoll.unregister(fd)
 
-    def wait(self, timeout: float) -> list[int]:
-        ready = [fd for fd, _ in self._epoll.poll(timeout)]
-        if self._wake_fd in ready:
-            ready.remove(self._wake_fd)
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake_fd)
-        return ready
+    def wait(self, timeout: float) -> list[tuple[int, int]]:
+        return self._epoll.poll(timeout)
 
     def wake(self) -> None:
         os.eventfd_write(self._wake_fd, 1)
@@ -94,6 +92,8 @@ class SelectorPoller:
 
     READ = selectors.EVENT_READ
     WRITE = selectors.EVENT_WRITE
+    ENDING = 0
+    keeps_watching = False
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
         self._selector = selector or selectors.DefaultSelector()
@@ -119,17 +119,17 @@ class SelectorPoller:
         self._wishes.append((fd, 0))
         self._watched.discard(fd)
 
-    def wait(self, timeout: float) -> list[int]:
+    def wait(self, timeout: float) -> list[tuple[int, int]]:
         self._grant_wishes()
         ready = []
-        for key, _ in self._selector.select(timeout):
+        for key, events in self._selector.select(timeout):
             if key.fileobj is self._wake_receiver:
                 with contextlib.suppress(BlockingIOError):
                     self._wake_receiver.recv(4096)
-            elif isinstance(key.fileobj, int):
-                if key.fileobj not in self._watched:
-                    self._selector.unregister(key.fileobj)
-                ready.append(key.fileobj)
+            else:
+                if key.fd not in self._watched:
+                    self._selector.unregister(key.fd)
+                ready.append((key.fd, events))
         return ready
 
     def _grant_wishes(self) -> None:

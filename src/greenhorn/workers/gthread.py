@@ -8,7 +8,7 @@ from greenhorn.errors import HTTPError
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import ARMED, Buffers, Connection, State
+from greenhorn.net.connection import Buffers, Connection, State
 from greenhorn.net.listener import Listener
 from greenhorn.net.poller import best_poller
 from greenhorn.workers.base import SERVER, Worker
@@ -53,6 +53,8 @@ class ThreadWorker(Worker):
         self.poller = best_poller()
         self.pool: Pool[Connection] = Pool(settings.threads, self.work)
         self.connections: dict[int, Connection] = {}
+        self._parked: dict[int, Connection] = {}
+        """The connections that wait for their client. Taking one out, which is atomic, is taking it over."""
         self._buffers: Buffers = self.buffers()
         self._trusted = Networks(settings.forwarded_allow_ips)
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
@@ -61,8 +63,7 @@ class ThreadWorker(Worker):
         self._tick_at = 0.0
         self._tell_pause_at = 0.0
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
-        self._arm = self.poller.arm
-        self._read = self.poller.READ
+        self._keeps_watching = self.poller.keeps_watching
         self._keepalive: float = settings.keepalive or math.inf
         self._timeouts: dict[State, float] = {
             State.NEW: settings.first_byte_timeout or math.inf,
@@ -77,7 +78,8 @@ class ThreadWorker(Worker):
 
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
-        poller, connections, pool = self.poller, self.connections, self.pool
+        poller, pool, parked, connections = self.poller, self.pool, self._parked, self.connections
+        ending = poller.ENDING
         poller.watch(self.signals.fileno())
         poller.watch(self.channel.fileno())
         self._listen()
@@ -85,12 +87,12 @@ class ThreadWorker(Worker):
         while True:
             wait = 0.0 if pool.oversee() else self._tick_at - time.monotonic()
             ready = []
-            for fd in poller.wait(max(0.0, wait)):
-                connection = connections.get(fd)
-                if connection is None:
-                    self._attend(fd)
-                elif (state := connection.state) in ARMED:
-                    if state in ABSOLUTE:
+            for fd, events in poller.wait(max(0.0, wait)):
+                connection = parked.pop(fd, None) or self._wake_or_attend(fd)
+                if connection is not None:
+                    # The end of a stream is told once, and the next turn may read only what came before it.
+                    connection.woken = events & ending != 0
+                    if connection.state in ABSOLUTE:
                         connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
                     connection.state = State.QUEUED
                     ready.append(connection)
@@ -126,6 +128,15 @@ class ThreadWorker(Worker):
         for fd in self._listeners:
             self.poller.forget(fd)
         self._listeners.clear()
+
+    def _wake_or_attend(self, fd: int) -> Connection | None:
+        """The connection of `fd`, if it was parked just now; a thread that still has it is told that there is news."""
+        connection = self.connections.get(fd)
+        if connection is None:
+            self._attend(fd)
+            return None
+        connection.woken = True
+        return self._parked.pop(fd, None)  # the thread may have parked it before it could see that
 
     def _attend(self, fd: int) -> None:
         """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
@@ -166,7 +177,7 @@ class ThreadWorker(Worker):
             connection.trusted = peer is None or peer[0] in self._trusted
             connection.names = self._names[connection.trusted]
             connection.deadline = time.monotonic() + self._timeouts[State.NEW]
-            self.connections[connection.fd] = connection
+            self.connections[connection.fd] = self._parked[connection.fd] = connection
             self.poller.add(connection.fd)
 
     def _pause(self, reason: str) -> None:
@@ -204,11 +215,12 @@ class ThreadWorker(Worker):
             listener.close()
 
     def _sweep(self, now: float) -> None:
-        """End the waits whose time is up. No thread has these connections: the poller owns what is armed."""
+        """End the waits whose time is up."""
         farewell = now >= self._farewell_at
-        for connection in list(self.connections.values()):
+        for fd, connection in list(self._parked.items()):
             state = connection.state
-            if state in ARMED and (connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)):
+            over = connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)
+            if over and self._parked.pop(fd, None) is not None:
                 self._expire(connection, state)
 
     def _expire(self, connection: Connection, state: State) -> None:
@@ -230,21 +242,21 @@ class ThreadWorker(Worker):
         except BaseException:
             self.log.exception("a turn failed; its connection is closed")
             outcome = State.CLOSED
-        if outcome is IDLE:  # what settle() would do, without a call on the hot path
+        if outcome is IDLE and connection.drained and self._keeps_watching:
+            # What settle() would do, but without a call of the kernel: this is the hot path.
             connection.deadline = time.monotonic() + self._keepalive
             connection.was = connection.state = IDLE
-            try:  # noqa: SIM105 - a context manager is too dear on the hot path
-                self._arm(connection.fd, self._read)
-            except OSError:
-                pass  # a worker that leaves has closed it meanwhile
+            self._parked[connection.fd] = connection
+            if connection.woken:
+                self._reclaim(connection)
         else:
             self.settle(connection, outcome)
 
     def settle(self, connection: Connection, outcome: State) -> None:
-        """Do what the outcome of a turn asks for: arm, queue or close. The only code that does.
+        """Do what the outcome of a turn asks for: park, queue or close. The only code that does.
 
-        The deadline is set before the state, the state before the connection is armed, and nothing after: from then
-        on it belongs to somebody else.
+        The deadline is set before the state, then the connection is armed, then parked, and then touched no more:
+        it belongs to whoever takes it out of the parked ones.
         """
         if outcome is State.CLOSED:
             self._close(connection)
@@ -262,7 +274,19 @@ class ThreadWorker(Worker):
                 connection.deadline = time.monotonic() + self._timeouts[outcome]
                 connection.was = outcome
             connection.state = outcome
-            self._arm(connection.fd, self.poller.WRITE if outcome is State.FLUSH else self._read)
+            self.poller.arm(connection.fd, self.poller.WRITE if outcome is State.FLUSH else self.poller.READ)
+            self._parked[connection.fd] = connection
+            if connection.woken:
+                self._reclaim(connection)
+
+    def _reclaim(self, connection: Connection) -> None:
+        """Queue a connection on which something happened while a thread had it, unless it was taken already."""
+        if self._parked.pop(connection.fd, None) is not None:
+            connection.woken = False
+            if connection.state in ABSOLUTE:
+                connection.deadline -= time.monotonic()
+            connection.state = State.QUEUED
+            self.pool.put(connection)
 
     def _close(self, connection: Connection) -> None:
         connection.state = State.CLOSED

@@ -118,6 +118,7 @@ def serve(connection: Connection, service: Service) -> State:
             return waiting(connection)
         if not data:
             return State.CLOSED
+        connection.drained = len(data) < HEAD_READ
         buffer = buffer + data if buffer else data
         end = buffer.find(b"\r\n\r\n", connection.checked)
     try:
@@ -156,6 +157,7 @@ def begin_body(connection: Connection, service: Service, head: RequestHead) -> S
     limit = service.limits.body
     connection.head = head
     connection.turn = collect
+    connection.drained = False
     if head.length is None:
         connection.body = ChunkedBody(service.limits)
     elif limit and head.length > limit:
@@ -257,6 +259,7 @@ def drain_later(connection: Connection, *, stays: bool) -> State:
     """Leave the rest of an answer to the turns in which the client reads."""
     connection.stays = stays
     connection.turn = flush
+    connection.drained = False
     return State.FLUSH
 
 
