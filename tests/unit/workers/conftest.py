@@ -1,0 +1,35 @@
+"""Fixtures of the tests that run a worker in the test's process."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from unit.workers.inprocess import Application, TestWorker, hello
+
+
+@pytest.fixture
+def make_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestWorker]]:
+    """Prepare workers that are driven by the test: `make_worker(app, threads=2)`. Their loops sweep more often."""
+    monkeypatch.setattr("greenhorn.workers.gthread.TICK", 0.05)
+    made: list[TestWorker] = []
+
+    def make(app: Application = hello, **settings: Any) -> TestWorker:
+        made.append(TestWorker(tmp_path, app, **settings))
+        return made[-1]
+
+    yield make
+    for one in made:
+        print(one.log())  # noqa: T201 - pytest shows it when the test fails
+        one.finish()
+
+
+@pytest.fixture
+def serve_app(make_worker: Callable[..., TestWorker]) -> Callable[..., TestWorker]:
+    """Serve an application in a thread: `serve_app(app, threads=2)`; the end of the test ends it."""
+
+    def serve(app: Application = hello, bind: tuple[str, ...] = ("127.0.0.1:0",), **settings: Any) -> TestWorker:
+        return make_worker(app, bind=bind, **settings).start()
+
+    return serve

@@ -1,0 +1,212 @@
+"""A ThreadWorker inside the test's process: in a thread on real sockets, or driven turn by turn."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from greenhorn.config import Settings
+from greenhorn.net.connection import Connection, State
+from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.observe.logger import Logger
+from greenhorn.workers.gthread import ThreadWorker
+from unit.net.waiting import DEADLINE, wait_until
+
+Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
+
+
+def hello(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+    """Answer with two words."""
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [b"Hello, world!"]
+
+
+class TestWorker:
+    """A worker that was prepared as its boot does it, without a process of its own.
+
+    `step` methods drive it from the test's thread; `start` runs it in a thread instead, on `listeners`.
+    """
+
+    __test__ = False
+
+    def __init__(self, folder: Path, app: Application, bind: Sequence[str] = (), **settings: Any) -> None:
+        self._log_file = folder / "error.log"
+        self.listeners: list[Listener] = [listen(parse_address(address), 64) for address in bind]
+        self._channel, theirs = socket.socketpair()
+        self._signals, receiver = socket.socketpair()
+        receiver.setblocking(False)
+        theirs.setblocking(False)
+        self._log = Logger(str(self._log_file), "debug")
+        self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, theirs)
+        worker.pid = os.getpid()
+        worker.signals = receiver
+        worker.app = app
+        worker.service = worker._build_service()
+        worker.init()
+        self._thread = threading.Thread(target=self._run, name="poller")
+        self._failure: BaseException | None = None
+        self._clients: list[socket.socket] = []
+        self._sockets: list[socket.socket] = []
+
+    # In a thread.
+
+    def start(self) -> "TestWorker":
+        """Serve in a thread until `finish`."""
+        self._thread.start()
+        return self
+
+    def _run(self) -> None:
+        try:
+            self.worker.run()
+        except BaseException as error:  # noqa: BLE001 - told in the test's thread
+            self._failure = error
+
+    def connect(self, listener: int = 0, receive_buffer: int = 0) -> socket.socket:
+        """A client's socket; it is closed at the end of the test."""
+        own = self.listeners[listener].socket
+        client = socket.socket(own.family, socket.SOCK_STREAM)
+        if receive_buffer:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        client.settimeout(DEADLINE)
+        client.connect(own.getsockname())
+        self._clients.append(client)
+        return client
+
+    def signal(self, number: int) -> None:
+        """Do what the signal's handler would: leave its number for the loop."""
+        self._signals.send(bytes([number]))
+
+    def lose_master(self) -> None:
+        """Close the master's end of the channel."""
+        self._channel.close()
+
+    def ended(self) -> bool:
+        """Whether the loop has ended by itself; an exception in it is raised here."""
+        if self._thread.is_alive():
+            return False
+        if self._failure is not None:
+            raise self._failure
+        return True
+
+    # Turn by turn.
+
+    def adopt(self, sock: socket.socket, peer: tuple[str, str] | None = ("192.0.2.7", "4242")) -> Connection:
+        """Make a connection of `sock` as `_accept` does it, armed."""
+        worker = self.worker
+        sock.setblocking(False)
+        self._sockets.append(sock)
+        connection = Connection(sock, peer, worker._first_turn, worker._buffers)
+        connection.template = (
+            worker._templates[self.listeners[0].fd] if self.listeners else worker.template(_Nowhere())  # type: ignore[arg-type]
+        )
+        connection.trusted = peer is None or peer[0] in worker._trusted
+        connection.names = worker._names[connection.trusted]
+        worker.connections[connection.fd] = worker._parked[connection.fd] = connection
+        worker.poller.add(connection.fd)
+        return connection
+
+    def take(self, connection: Connection) -> None:
+        """Wait until the poller reports a parked connection, and take it over as the loop does."""
+        expires = time.monotonic() + DEADLINE
+        while connection.fd not in dict(self.worker.poller.wait(0.1)):
+            assert time.monotonic() < expires, "the poller never reported the connection"
+        assert self.worker._parked.pop(connection.fd) is connection
+        connection.woken = False
+        connection.state = State.QUEUED
+
+    # The end.
+
+    def log(self) -> str:
+        """What the error log holds."""
+        return self._log_file.read_text()
+
+    def finish(self) -> None:
+        """Stop quickly, give everything back, and raise what failed in the loop."""
+        if self._thread.ident is not None:
+            self.signal(signal.SIGQUIT)
+            self._thread.join(DEADLINE)
+        for client in self._clients:
+            client.close()
+        worker = self.worker
+        if self._thread.ident is not None:
+            worker.pool.stop(DEADLINE)
+        for connection in list(worker.connections.values()):
+            connection.close()
+        worker.poller.close()
+        for end in (worker.channel, worker.signals, self._signals, self._channel):
+            end.close()
+        for listener in self.listeners:
+            listener.close(unlink=True)
+        for sock in self._sockets:
+            sock.close()
+        for handler in list(self._log.error_log.handlers):
+            self._log.error_log.removeHandler(handler)
+            handler.close()
+        assert not self._thread.is_alive(), "the loop did not end"
+        if self._failure is not None:
+            raise self._failure
+
+
+class _Nowhere:
+    name = ("testserver", "80")
+
+
+def receive(client: socket.socket, size: int) -> bytes:
+    """Exactly `size` bytes, or fewer at the end of the stream."""
+    parts = []
+    while size:
+        data = client.recv(min(size, 65536))
+        if not data:
+            break
+        parts.append(data)
+        size -= len(data)
+    return b"".join(parts)
+
+
+def receive_all(client: socket.socket) -> bytes:
+    """Everything until the end of the stream."""
+    parts = []
+    with contextlib.suppress(ConnectionResetError):
+        while data := client.recv(65536):
+            parts.append(data)
+    return b"".join(parts)
+
+
+def read_answer(client: socket.socket) -> tuple[bytes, bytes]:
+    """Head and body of one answer that has a Content-Length; nothing behind it is read."""
+    head = b""
+    while not head.endswith(b"\r\n\r\n"):
+        byte = client.recv(1)
+        assert byte, f"the stream ended in the head: {head!r}"
+        head += byte
+    length = [line for line in head.split(b"\r\n") if line.lower().startswith(b"content-length:")]
+    return head, receive(client, int(length[0].partition(b":")[2])) if length else b""
+
+
+def is_closed(client: socket.socket) -> bool:
+    """Whether the server has ended the stream; what it sent before is thrown away."""
+    client.setblocking(False)
+    try:
+        while client.recv(65536):
+            pass
+    except BlockingIOError:
+        return False
+    except ConnectionResetError:
+        return True
+    finally:
+        client.settimeout(DEADLINE)
+    return True
+
+
+def wait_for_state(worker: TestWorker, wanted: Iterable[Any]) -> None:
+    """Wait until the worker's connections are in the states `wanted`, in any order."""
+    states = sorted(wanted)
+    wait_until(
+        lambda: sorted(connection.state for connection in list(worker.worker.connections.values())) == states,
+        f"connections in {states}",
+    )
