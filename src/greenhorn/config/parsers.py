@@ -14,7 +14,6 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MOST_FIELDS = 32768
-USUAL_FIELD_SIZE = 8190
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _SWITCH = {
@@ -62,11 +61,6 @@ def field_count(value: object) -> int:
     """Return the most fields of a head: 0 and everything above 32768 mean 32768."""
     count = whole(value)
     return count if 0 < count < MOST_FIELDS else MOST_FIELDS
-
-
-def field_size(value: object) -> int:
-    """Return the most bytes of one field; 0 means 8190."""
-    return whole(value) or USUAL_FIELD_SIZE
 
 
 def switch(value: object) -> bool:

@@ -12,6 +12,8 @@ FREE_OVERHEAD = 16
 """Framing bytes that a chunk may cost without being counted, beside as many as it carries data."""
 LARGEST_OVERHEAD = 16384
 """Counted framing bytes in a body: an endless flood of extensions or one-byte chunks ends here."""
+LARGEST_TRAILERS = 8190
+"""Bytes of a trailer section where limit_request_field_size says nothing."""
 
 
 class LengthBody:
@@ -45,7 +47,7 @@ class ChunkedBody:
         "_overhead",
         "_pending",
         "_read",
-        "_trailer_size",
+        "_trailers_left",
         "done",
         "excess",
         "trailers",
@@ -56,7 +58,7 @@ class ChunkedBody:
         self._pending = b""
         self._left = 0
         self._overhead = 0
-        self._trailer_size = 0
+        self._trailers_left = limits.field_size or LARGEST_TRAILERS
         self._read: Callable[[bytes, int, list[bytes]], int] = self._read_size
         self.done = False
         self.excess = b""
@@ -117,14 +119,14 @@ class ChunkedBody:
         return at + 2
 
     def _read_trailer(self, data: bytes, at: int, _: list[bytes]) -> int:
-        end = _line_end(data, at, self._limits.field_size, "a trailer field is too large")
+        end = _line_end(data, at, self._trailers_left, "a trailer field is too large")
         if end < 0:
             return -1
         if end == at:
             self.done = True
             return at + 2
-        self._trailer_size += end - at + 2
-        if self._trailer_size > self._limits.field_size:
+        self._trailers_left -= end - at + 2
+        if self._trailers_left < 0:
             raise HTTPError(431, "the trailer section is larger than limit_request_field_size")
         if len(self.trailers) >= self._limits.fields:
             raise HTTPError(431, "there are more trailer fields than limit_request_fields")

@@ -19,6 +19,7 @@ from greenhorn.http.names import REPEATED, FieldNames
 METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "CONNECT"))
 LONGEST_LENGTH = 20
 """Digits of the largest Content-Length that is taken for a length: those of 2**64."""
+NO_LIMIT = 2**63
 KNOWN_HOSTS = 256
 """How many different Host values are remembered as well-formed."""
 
@@ -31,7 +32,7 @@ class Limits:
     fields: int = 100
     """How many fields a head or a trailer section may have; always a number above 0."""
     field_size: int = 8190
-    """One field line with its CRLF; always a number above 0."""
+    """One field line with its CRLF."""
     head: int = 65536
     """Request line and fields together."""
     body: int = 0
@@ -40,8 +41,8 @@ class Limits:
     """A head of up to so many bytes is within all of them but the number of fields."""
 
     def __post_init__(self) -> None:
-        sizes = (self.request_line, self.field_size - 2, self.head)
-        object.__setattr__(self, "unsuspicious", min(size for size in sizes if size))
+        sizes = (self.request_line, max(0, self.field_size - 2), self.head)
+        object.__setattr__(self, "unsuspicious", min((size for size in sizes if size), default=NO_LIMIT))
 
 
 class Leniency(NamedTuple):
@@ -197,7 +198,7 @@ def _check_sizes(data: bytes, lines: list[str], limits: Limits) -> None:
         raise HTTPError(431, "there are more fields than limit_request_fields")
     if limits.request_line and len(lines[0]) > limits.request_line:
         raise HTTPError(414, "the request line is longer than limit_request_line")
-    if len(data) > limits.field_size and any(len(line) + 2 > limits.field_size for line in lines[1:]):
+    if limits.field_size and any(len(line) + 2 > limits.field_size for line in lines[1:]):
         raise HTTPError(431, "a field is larger than limit_request_field_size")
 
 
@@ -208,7 +209,7 @@ def _unfold(lines: list[str], limits: Limits) -> list[str]:
     for line in lines[1:]:
         if line[:1] in (" ", "\t") and len(unfolded) > 1:
             size += len(line) + 2
-            if size > limits.field_size:
+            if limits.field_size and size > limits.field_size:
                 raise HTTPError(431, "a folded field is larger than limit_request_field_size")
             unfolded[-1] = unfolded[-1].rstrip(" \t") + " " + line.strip(" \t")
         else:

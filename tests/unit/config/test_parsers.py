@@ -77,11 +77,6 @@ def test_a_field_count_of_zero_or_above_the_most_is_the_most(value: object, coun
     assert parsers.field_count(value) == count
 
 
-def test_a_field_size_of_zero_is_the_usual_one():
-    assert parsers.field_size("0") == 8190
-    assert parsers.field_size(100_000) == 100_000
-
-
 @pytest.mark.parametrize(("value", "on"), [(True, True), ("TRUE", True), ("yes", True), (1, True), ("1", True)])
 @pytest.mark.parametrize("opposite", [False, "False", "no", "off", 0, "0", "n"])
 def test_a_switch_is_a_bool_or_its_text(value: object, on: bool, opposite: object):

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import field_count, field_size, seconds, switch, whole
+from greenhorn.config.parsers import field_count, seconds, switch, whole
 from greenhorn.config.setting import Variable, setting
 
 
@@ -30,9 +30,11 @@ class LimitSettings:
     limit_request_field_size: int = setting(
         ("--limit-request-field_size",),
         default=8190,
-        parse=field_size,
+        parse=whole,
         meta="BYTES",
-        doc="""Longest header field, name and value; a longer one is answered 431. 0 means 8190.""",
+        doc="""Longest header field, name and value; a longer one is answered 431; 0 = no limit but that of the
+            whole head.""",
+        differs="""documents 0 as no limit, and takes it for 8190.""",
     )
     limit_request_head: int = setting(
         ("--limit-request-head",),
