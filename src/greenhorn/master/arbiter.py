@@ -14,8 +14,9 @@ from greenhorn.errors import ConfigError
 from greenhorn.master.child import Child, describe_end
 from greenhorn.master.signals import Signals
 from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.base import BOOT_FAILED, Worker
+from greenhorn.workers.base import BOOT_FAILED, HELD_BACK, Worker
 
 WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
 """Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
@@ -48,6 +49,7 @@ class Arbiter:
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.log = Logger(settings.errorlog, settings.loglevel)
+        self.access = AccessLog(settings.accesslog) if settings.accesslog else None
         self.pid = os.getpid()
         self.children: dict[int, Child] = {}
         self.listeners: list[Listener] = []
@@ -66,7 +68,7 @@ class Arbiter:
         self._start()
         while self._exit_code is None:
             self._spawn_missing()
-            self._wait(TICK)
+            self._wait(self._nap())
             for name in self._signals.read():
                 self._obey(name)
             self._reap()
@@ -115,21 +117,30 @@ class Arbiter:
         while len(self.children) < self.settings.workers and time.monotonic() >= self._spawn_at:
             self._spawn()
 
+    def _nap(self) -> float:
+        """Seconds until there is something to do unasked."""
+        if len(self.children) < self.settings.workers:
+            return max(0.0, min(TICK, self._spawn_at - time.monotonic()))
+        return TICK
+
     def _spawn(self) -> None:
         self._age += 1
         ours, theirs = socket.socketpair()
-        worker = self._worker_class(self._age, self.settings, self.listeners, self.log, theirs)
+        worker = self._worker_class(self._age, self.settings, self.listeners, self.log, self.access, theirs)
         sys.stdout.flush()
         sys.stderr.flush()
+        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
         pid = os.fork()
         if not pid:
             self._become(worker, ours)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         theirs.close()
         child = self.children[pid] = Child(pid, self._age, ours)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
 
     def _become(self, worker: Worker, ours: socket.socket) -> None:
         """Be the worker from here on: let go of what is the master's, run, exit. Only in the child."""
+        signal.set_wakeup_fd(-1)
         ours.close()
         self._selector.close()
         self._signals.close()
@@ -167,7 +178,8 @@ class Arbiter:
         if time.monotonic() - child.born >= SHORTEST_LIFE:
             self._delay = 0.0
         self._spawn_at = time.monotonic() + self._delay
-        self.log.error(
+        tell = self.log.error if status else self.log.info  # code 0: somebody told it to leave
+        tell(
             "Worker (pid:%d) %s%s",
             child.pid,
             describe_end(status),

@@ -26,10 +26,14 @@ from greenhorn.wsgi.environ import Environ, environ_template
 SERVER = "greenhorn"
 BOOT_FAILED = 3
 """gunicorn's exit code of a worker that ended with an exception before it was ready."""
+CRASHED = 255
+"""The same, after it was ready."""
 NAMES_TOLD = 100
 """How many dropped field names are told to the log: strangers choose them."""
 
 STOPPING = ("QUIT", "INT", "TERM")
+HELD_BACK = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
+"""Signals that are blocked from before the fork until the child has handlers of its own, so that none is lost."""
 SIGNALS = ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
 
 
@@ -41,12 +45,19 @@ class Worker:
     """
 
     def __init__(
-        self, age: int, settings: Settings, listeners: Sequence[Listener], log: Logger, channel: socket.socket
+        self,
+        age: int,
+        settings: Settings,
+        listeners: Sequence[Listener],
+        log: Logger,
+        access: AccessLog | None,
+        channel: socket.socket,
     ) -> None:
         self.age = age
         self.settings = settings
         self.listeners = listeners
         self.log = log
+        self.access = access
         self.channel = channel
         self.pid = 0
         self.app: Callable[..., Any]
@@ -78,7 +89,11 @@ class Worker:
             signal.signal(getattr(signal, f"SIG{name}"), _noted)
         self.log.info("Worker ready (pid: %d)", self.pid)
         self.tell("ready")
-        self.run()
+        try:
+            self.run()
+        except Exception:
+            self.log.exception("Exception in worker process")
+            return CRASHED
         self.log.info("Worker exiting (pid: %d)", self.pid)
         return 0
 
@@ -93,6 +108,7 @@ class Worker:
         for name in ("HUP", "USR1", "USR2", "WINCH"):
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
         signal.signal(signal.SIGABRT, _abort)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # the master held them back for the fork
 
     def read_signals(self) -> list[int]:
         """The signals that came since the last call. The worker's loop calls it when `signals` is readable."""
@@ -120,7 +136,7 @@ class Worker:
         return Service(
             app=self.app,
             log=self.log,
-            access=AccessLog(settings.accesslog) if settings.accesslog else None,
+            access=self.access,
             limits=Limits(
                 request_line=settings.limit_request_line,
                 fields=settings.limit_request_fields,
