@@ -2,34 +2,13 @@
 
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from integration import running
-from integration.running import Answer, Launch, Server, StartServer
-
-
-@contextmanager
-def servers(folder: Path) -> Iterator[StartServer]:
-    """Start servers in folders below `folder`; end all of them, with AssertionError for what they left."""
-    started: list[Server] = []
-
-    def start(app: str | None = None, *arguments: str, **options: Any) -> Server:
-        launch = Launch(app=app, arguments=arguments, **options)
-        started.append(Server(launch, folder / f"server-{len(started)}"))
-        if launch.ready:
-            started[-1].wait_until_ready()
-        return started[-1]
-
-    yield start
-    problems = []
-    for one in reversed(started):
-        problems += one.finish()
-        print(f"log of {one.pid}:\n{one.log()}")  # noqa: T201 - pytest shows it when the test fails
-    assert not problems, "; ".join(problems)
+from integration import answers
+from integration.answers import Answer
+from integration.running import StartServer, servers
 
 
 @pytest.fixture
@@ -52,7 +31,7 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartSer
 
 @pytest.fixture
 def curl() -> Callable[..., Answer]:
-    """Run curl as `running.curl` does; skips the test where curl is missing."""
+    """Run curl as `answers.curl` does; skips the test where curl is missing."""
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
-    return running.curl
+    return answers.curl

@@ -4,7 +4,6 @@ The command is `python -m greenhorn`, or what GREENHORN_TEST_COMMAND names, so t
 tried on another server: GREENHORN_TEST_COMMAND="gunicorn -k gthread --threads 4 --no-control-socket".
 """
 
-import io
 import os
 import re
 import shlex
@@ -12,20 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from email.message import Message
-from http.client import HTTPResponse, parse_headers
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import httpx
 
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from integration.answers import Answer, AnswerReader
+from integration.processes import Process, processes
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 DEADLINE = 15.0
@@ -60,119 +56,6 @@ def wait_until(condition: Callable[[], T | None], timeout: float = DEADLINE, wha
 
 
 @dataclass(frozen=True)
-class Process:
-    """A living process; one that has ended and only waits to be reaped is none."""
-
-    pid: int
-    parent: int
-    group: int
-    name: str
-
-
-def processes() -> Iterator[Process]:
-    """Yield every living process: from /proc, and from ps where there is no /proc."""
-    if Path("/proc/self/stat").exists():
-        rows = [row for stat in Path("/proc").glob("[0-9]*/stat") if (row := _stat_row(stat))]
-    else:
-        command = ["ps", "-A", "-o", "pid=,stat=,ppid=,pgid=,comm="]
-        listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-        rows = [line.split(None, 4) for line in listing.splitlines()]
-    for pid, state, parent, group, name in rows:
-        if state[0] not in "ZX":
-            yield Process(int(pid), int(parent), int(group), name)
-
-
-def _stat_row(stat: Path) -> list[str] | None:
-    try:
-        head, _, rest = stat.read_text(errors="replace").rpartition(")")
-    except (FileNotFoundError, ProcessLookupError):
-        return None  # it ended since the directory was listed
-    pid, _, name = head.partition(" (")
-    return [pid, *rest.split()[:3], name]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """A final answer: `headers` are found in any case, `body` is decoded from its framing."""
-
-    version: str
-    status: int
-    reason: str
-    headers: Message
-    body: bytes
-
-    @property
-    def text(self) -> str:
-        """The body as UTF-8."""
-        return self.body.decode()
-
-
-class AnswerReader:
-    """Reads the answers of one connection in order, pipelined ones too. The socket stays its owner's."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._stream = _Stream(_Received(connection))
-
-    def begin(self, method: str = "GET") -> HTTPResponse:
-        """Return the next answer when its head is there, for the test to read the body piece by piece."""
-        response = HTTPResponse(self._stream, method=method)  # type: ignore[arg-type]
-        response.begin()
-        return response
-
-    def read(self, method: str = "GET") -> Answer:
-        """Return the next answer whole; `method` is that of its request, since HEAD has no body.
-
-        An interim 100 is skipped. Raises http.client.RemoteDisconnected at the end of the stream and
-        IncompleteRead in the middle of an answer.
-        """
-        response = self.begin(method)
-        version = "HTTP/1.1" if response.version == 11 else "HTTP/1.0"
-        return Answer(version, response.status, response.reason, response.headers, response.read())
-
-
-class _Received(io.RawIOBase):
-    """What arrives, as a raw file that, unlike that of `makefile()`, does not keep a closed socket open."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._connection = connection
-
-    def readable(self) -> bool:
-        return True
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        return self._connection.recv_into(buffer)
-
-
-class _Stream(io.BufferedReader):
-    """Both the socket that HTTPResponse wants and the file that it makes of it."""
-
-    def makefile(self, *_: Any) -> "_Stream":
-        return self
-
-    def close(self) -> None:
-        """Stay open: HTTPResponse closes its stream after each answer, and the next one is behind it."""
-
-
-def curl(*arguments: str, data: bytes | None = None, stdin: BinaryIO | None = None) -> Answer:
-    """Run curl, with `data` or the file `stdin` as its standard input, and return the last answer.
-
-    AssertionError with curl's own words when it fails.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        head, body = Path(folder, "head"), Path(folder, "body")
-        command = ["curl", "--disable", "--silent", "--show-error", "--noproxy", "*", "--max-time", "50"]
-        command += ["--dump-header", str(head), "--output", str(body), *arguments]
-        source: dict[str, Any] = {"input": data} if data is not None else {"stdin": stdin or subprocess.DEVNULL}
-        result = subprocess.run(command, capture_output=True, check=False, timeout=55, **source)
-        assert result.returncode == 0, f"{shlex.join(command)}: {result.stderr.decode()}"
-        content = body.read_bytes() if body.exists() and "--head" not in arguments else b""
-        last = head.read_bytes().rstrip(b"\r\n").split(b"\r\n\r\n")[-1]  # behind interim answers and redirects
-    line, _, fields = last.partition(b"\r\n")
-    version, status, reason = (*line.decode().split(" ", 2), "")[:3]
-    return Answer(version, int(status), reason, parse_headers(io.BytesIO(fields + b"\r\n\r\n")), content)
-
-
-@dataclass(frozen=True)
 class Launch:
     """What a test asks of a server; the fields are the arguments of the `server` fixture.
 
@@ -181,6 +64,7 @@ class Launch:
     configuration file. `bind` is one address or several; an empty sequence leaves it to the configuration.
     `workers` is how many to start and to wait for; with None the command line does not say, and one must be
     ready. `ready=False` returns at once, for a start that is meant to fail. TERM must lead to `exit_code`.
+    `pass_fds` are descriptors that the server inherits.
     """
 
     app: str | None = None
@@ -194,6 +78,7 @@ class Launch:
     ready: bool = True
     exit_code: int = 0
     allow_traceback: bool = False
+    pass_fds: Sequence[int] = ()
 
     def command(self, folder: Path) -> list[str]:
         """Return the argv; writes the application and the configuration file into `folder`."""
@@ -243,6 +128,7 @@ class Server:
                 stdout=out,
                 stderr=err,
                 start_new_session=True,
+                pass_fds=launch.pass_fds,
             )
 
     def _file(self, name: str) -> Path:
@@ -418,3 +304,23 @@ def accepts(url: str) -> bool:
     except ConnectionRefusedError:
         return False
     return True
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[StartServer]:
+    """Start servers in folders below `folder`; end all of them, with AssertionError for what they left."""
+    started: list[Server] = []
+
+    def start(app: str | None = None, *arguments: str, **options: Any) -> Server:
+        launch = Launch(app=app, arguments=arguments, **options)
+        started.append(Server(launch, folder / f"server-{len(started)}"))
+        if launch.ready:
+            started[-1].wait_until_ready()
+        return started[-1]
+
+    yield start
+    problems = []
+    for one in reversed(started):
+        problems += one.finish()
+        print(f"log of {one.pid}:\n{one.log()}")  # noqa: T201 - pytest shows it when the test fails
+    assert not problems, "; ".join(problems)

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.running import EXAMPLES, Answer, AnswerReader, Server, StartServer
+from integration.answers import Answer, AnswerReader
+from integration.running import EXAMPLES, Server, StartServer
 
 PROJECT = EXAMPLES / "django_site"
 TOKEN = re.compile(r'name="csrfmiddlewaretoken" value="(\w+)"')

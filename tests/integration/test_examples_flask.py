@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.running import EXAMPLES, Answer, AnswerReader, Server, StartServer
+from integration.answers import Answer, AnswerReader
+from integration.running import EXAMPLES, Server, StartServer
 
 Curl = Callable[..., Answer]
 

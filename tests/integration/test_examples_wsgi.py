@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.running import EXAMPLES, Answer, AnswerReader, Server, StartServer
+from integration.answers import Answer, AnswerReader
+from integration.running import EXAMPLES, Server, StartServer
 
 TEXT = "text/plain; charset=utf-8"
 Curl = Callable[..., Answer]

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from integration.running import Answer, AnswerReader, Server, StartServer
+from integration.answers import Answer, AnswerReader
+from integration.running import Server, StartServer
 
 MIB = 1024 * 1024
 SIZE = 200 * MIB
