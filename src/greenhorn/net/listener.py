@@ -161,12 +161,15 @@ def _listen_unix(address: Address, backlog: int) -> Listener:
             raise ConfigError(f"cannot listen at {address}: another process listens there")
         Path(path).unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    mask = os.umask(0)  # a proxy that runs as another user is to connect, as with gunicorn's default umask
     try:
         sock.bind(path)
         sock.listen(backlog)
     except OSError:
         sock.close()
         raise
+    finally:
+        os.umask(mask)
     return Listener(sock, path=path)
 
 
