@@ -53,6 +53,10 @@ class AnswerReader:
         version = "HTTP/1.1" if response.version == 11 else "HTTP/1.0"
         return Answer(version, response.status, response.reason, response.headers, response.read())
 
+    def rest(self) -> bytes:
+        """Return all bytes up to the orderly end of the stream; ConnectionResetError if it is reset."""
+        return self._stream.read()
+
 
 class _Received(io.RawIOBase):
     """What arrives, as a raw file that, unlike that of `makefile()`, does not keep a closed socket open."""

@@ -35,3 +35,9 @@ def curl() -> Callable[..., Answer]:
     if shutil.which("curl") is None:
         pytest.skip("curl is not installed")
     return answers.curl
+
+
+@pytest.fixture(scope="session")
+def applications() -> Path:
+    """The folder of the applications that were written for these tests."""
+    return Path(__file__).with_name("applications")

@@ -11,7 +11,9 @@ LONGEST_CHUNK_LINE = 4096
 FREE_OVERHEAD = 16
 """Framing bytes that a chunk may cost without being counted, beside as many as it carries data."""
 LARGEST_OVERHEAD = 16384
-"""Counted framing bytes in a body: an endless flood of extensions or one-byte chunks ends here."""
+"""Counted framing bytes in a body: an endless flood of extensions ends here."""
+CHUNK_LINE_TOO_LONG = (400, "a chunk's size and extensions are too long")
+TRAILERS_TOO_LARGE = (431, "the trailer section is larger than limit_request_field_size")
 LARGEST_TRAILERS = 8190
 """Bytes of a trailer section where limit_request_field_size says nothing."""
 
@@ -86,7 +88,7 @@ class ChunkedBody:
     # that it needs more than there is.
 
     def _read_size(self, data: bytes, at: int, _: list[bytes]) -> int:
-        end = _line_end(data, at, LONGEST_CHUNK_LINE, "a chunk's size and extensions are too long")
+        end = _line_end(data, at, LONGEST_CHUNK_LINE, CHUNK_LINE_TOO_LONG)
         if end < 0:
             return -1
         line = match_chunk_line(data[at:end])
@@ -119,7 +121,7 @@ class ChunkedBody:
         return at + 2
 
     def _read_trailer(self, data: bytes, at: int, _: list[bytes]) -> int:
-        end = _line_end(data, at, self._trailers_left, "a trailer field is too large")
+        end = _line_end(data, at, max(0, self._trailers_left - 2), TRAILERS_TOO_LARGE)
         if end < 0:
             return -1
         if end == at:
@@ -127,19 +129,19 @@ class ChunkedBody:
             return at + 2
         self._trailers_left -= end - at + 2
         if self._trailers_left < 0:
-            raise HTTPError(431, "the trailer section is larger than limit_request_field_size")
+            raise HTTPError(*TRAILERS_TOO_LARGE)
         if len(self.trailers) >= self._limits.fields:
             raise HTTPError(431, "there are more trailer fields than limit_request_fields")
         self.trailers.append(_parse_trailer(data[at:end]))
         return end + 2
 
 
-def _line_end(data: bytes, at: int, longest: int, complaint: str) -> int:
+def _line_end(data: bytes, at: int, longest: int, too_long: tuple[int, str]) -> int:
     """Where the CRLF of the line stands that begins at `at`, or -1 while it has not come."""
     end = data.find(b"\r\n", at, at + longest + 2)
     if end < 0:
-        if len(data) - at > longest:
-            raise HTTPError(400, complaint)
+        if len(data) - at - data.endswith(b"\r") > longest:
+            raise HTTPError(*too_long)
         if find_fault_in_head(data, at):
             raise HTTPError(400, "the framing of a chunk has a control character or a bare CR or LF")
     return end

@@ -1,5 +1,6 @@
 """The head of a request (RFC 9112 sections 2, 3, 5 and 6): bytes in, a `RequestHead` out, or an `HTTPError`."""
 
+import ipaddress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 from urllib.parse import unquote_to_bytes
@@ -20,6 +21,7 @@ METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH",
 LONGEST_LENGTH = 20
 """Digits of the largest Content-Length that is taken for a length: those of 2**64."""
 NO_LIMIT = 2**63
+LAST_PORT = 65535
 KNOWN_HOSTS = 256
 """How many different Host values are remembered as well-formed."""
 
@@ -39,10 +41,15 @@ class Limits:
     """The decoded body."""
     unsuspicious: int = field(init=False)
     """A head of up to so many bytes is within all of them but the number of fields."""
+    largest: int = field(init=False)
+    """The most bytes that a head can have within all of them."""
 
     def __post_init__(self) -> None:
-        sizes = (self.request_line, max(0, self.field_size - 2), self.head)
-        object.__setattr__(self, "unsuspicious", min((size for size in sizes if size), default=NO_LIMIT))
+        line = self.request_line or NO_LIMIT
+        size = self.field_size or NO_LIMIT
+        head = self.head or NO_LIMIT
+        object.__setattr__(self, "unsuspicious", min(line, max(0, size - 2), head))
+        object.__setattr__(self, "largest", min(head, line + 4 + self.fields * size))
 
 
 class Leniency(NamedTuple):
@@ -102,11 +109,19 @@ def check_unfinished_head(data: bytes, checked: int, limits: Limits) -> None:
     """
     if find_fault_in_head(data, max(0, checked - 1)):
         raise _fault_in_head(data)
-    line_end = data.find(b"\r\n", 2)
-    if limits.request_line and (line_end if line_end > 0 else len(data)) > limits.request_line + 2:
-        raise HTTPError(414, "the request line is longer than limit_request_line")
-    if limits.head and len(data) > limits.head:
-        raise HTTPError(431, "the head is larger than limit_request_head")
+    size = len(data) - _begun_line_end(data)
+    if size > limits.unsuspicious:
+        start = 2 if data.startswith(b"\r\n") else 0
+        line_end = data.find(b"\r\n", start)
+        if limits.request_line and (line_end if line_end >= 0 else size) - start > limits.request_line:
+            raise HTTPError(414, "the request line is longer than limit_request_line")
+        if size > limits.largest:
+            raise HTTPError(431, "the head is larger than limit_request_head, or all of its fields")
+
+
+def _begun_line_end(data: bytes) -> int:
+    """How many bytes at the end of an unfinished head may belong to the CRLFCRLF that ends it."""
+    return next((len(begun) for begun in (b"\r\n\r", b"\r\n", b"\r") if data.endswith(begun)), 0)
 
 
 def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Leniency = STRICT) -> RequestHead:
@@ -118,10 +133,10 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
     # What is left without the octets that may stand in a line are the line ends: exactly one CRLF for each line.
     if data.translate(None, FIELD_OCTETS) != b"\r\n" * (len(lines) - 1):
         raise _fault_in_head(data)
-    if leniency.obsolete_folding:
-        lines = _unfold(lines, limits)
     if not lines[0] and len(lines) > 1:
         del lines[0]  # RFC 9112 2.2: one empty line before the request line is ignored
+    if leniency.obsolete_folding:
+        lines = _unfold(lines, limits)
     if len(data) > limits.unsuspicious or len(lines) > limits.fields:
         _check_sizes(data, lines, limits)
     try:
@@ -134,6 +149,9 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
         method = _check_method(method, casefold=leniency.casefold_method)
 
     fields = _parse_fields(lines, names)
+    host = fields.get("HTTP_HOST")
+    if host not in names.hosts:
+        _check_host(host, version, names.hosts)
     if target[:1] == "/" and method != "CONNECT":
         if not target.isascii() or "#" in target or "\t" in target:
             raise HTTPError(400, "the target has a character that belongs percent-encoded")
@@ -144,9 +162,6 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
         path = unquote_to_bytes(path).decode("latin-1")
 
     head = RequestHead(method, target, version, path, query, fields)
-    host = fields.get("HTTP_HOST")
-    if host not in names.hosts:
-        _check_host(host, version, names.hosts)
     if "HTTP_TRANSFER_ENCODING" in fields or "CONTENT_LENGTH" in fields:
         head.length = _read_length(version, fields)
     connection = fields.get("HTTP_CONNECTION")
@@ -240,7 +255,7 @@ def _join(key: str, first: str, second: str) -> str:
 def _read_other_target(method: str, target: str, fields: dict[str, str]) -> tuple[str, str]:
     """Path and query of a target that does not begin with a slash; the Host of absolute-form replaces the field's."""
     if method == "CONNECT":
-        if not is_authority_form(target):
+        if not is_authority_form(target) or not has_address(target) or int(target.rpartition(":")[2]) > LAST_PORT:
             raise HTTPError(400, "the target of CONNECT is not host:port")
         return "", ""
     if target == "*":
@@ -252,8 +267,9 @@ def _read_other_target(method: str, target: str, fields: dict[str, str]) -> tupl
     parts = match_absolute_form(target)
     if parts is None or not parts[1]:
         raise HTTPError(400, "the target is neither a path nor an http or https URI")
-    if "HTTP_HOST" in fields:
-        fields["HTTP_HOST"] = parts[1]  # RFC 9112 3.2.2
+    if not has_address(parts[1]):
+        raise HTTPError(400, "the target has a malformed address")
+    fields["HTTP_HOST"] = parts[1]  # RFC 9112 3.2.2
     empty_path = "*" if method == "OPTIONS" and not parts[3] else "/"  # RFC 9112 3.2.4
     return parts[2] or empty_path, (parts[3] or "")[1:]
 
@@ -263,10 +279,24 @@ def _check_host(host: str | None, version: str, known: set[str | None]) -> None:
         if version == "HTTP/1.1":
             raise HTTPError(400, "Host is missing")
         return
-    if not is_host(host):
+    if not is_host(host) or not has_address(host):
         raise HTTPError(400, "Host is malformed")
     if len(known) < KNOWN_HOSTS:
         known.add(host)
+
+
+def has_address(host: str) -> bool:
+    """Whether what stands in brackets, if anything does, is an IPv6 address (RFC 3986 3.2.2) or of a later kind."""
+    if host[:1] != "[":
+        return True
+    literal = host[1:].partition("]")[0]
+    if literal[:1] in ("v", "V"):
+        return True
+    try:
+        ipaddress.IPv6Address(literal.partition("%")[0])
+    except ValueError:
+        return False
+    return True
 
 
 def _read_length(version: str, fields: dict[str, str]) -> int | None:

@@ -98,6 +98,8 @@ def _endpoint(address: str, port: str, version: int) -> tuple[str, int]:
         parsed = ipaddress.ip_address(address)
     except ValueError:
         raise HTTPError(400, "the PROXY line has a malformed address") from None
+    if "%" in address:
+        raise HTTPError(400, "the PROXY line has an address with a zone")
     number = int(port) if port.isascii() and port.isdigit() and len(port) < 6 else -1  # noqa: PLR2004 - digits of 65535
     if parsed.version != version or not 0 <= number < 2**16:
         raise HTTPError(400, "the PROXY line has a malformed address or port")

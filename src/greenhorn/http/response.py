@@ -114,11 +114,14 @@ def chunk(data: bytes) -> bytes:
 def early_hints(headers: Sequence[tuple[str, str]]) -> bytes:
     """An interim answer 103 with these fields (RFC 8297); raises `ValueError` as for a final answer's."""
     lines = ["HTTP/1.1 103 Early Hints\r\n"]
-    for name, value in headers:
-        if NAMES[name] != ORDINARY:
-            raise ValueError(f"{name} cannot be a header of early hints")
-        check_value(name, value)
-        lines.append(f"{name}: {value}\r\n")
+    try:
+        for name, value in headers:
+            if NAMES[name] != ORDINARY:
+                raise ValueError(f"{name} cannot be a header of early hints")
+            check_value(name, value)
+            lines.append(f"{name}: {value}\r\n")
+    except (AttributeError, TypeError):
+        raise TypeError(f"early hints are a list of (str, str), not {headers!r}") from None
     return "".join([*lines, "\r\n"]).encode("latin-1")
 
 

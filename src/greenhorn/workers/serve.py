@@ -115,12 +115,14 @@ def serve(connection: Connection, service: Service) -> State:
         try:
             data = connection.socket.recv(HEAD_READ)
         except BlockingIOError:
-            return waiting(connection)
-        if not data:
-            return State.CLOSED
-        connection.drained = len(data) < HEAD_READ
-        buffer = buffer + data if buffer else data
-        end = buffer.find(b"\r\n\r\n", connection.checked)
+            if not buffer:
+                return waiting(connection)
+        else:
+            if not data:
+                return State.CLOSED
+            connection.drained = len(data) < HEAD_READ
+            buffer = buffer + data if buffer else data
+            end = buffer.find(b"\r\n\r\n", connection.checked)
     try:
         if end < 0:
             return keep_unfinished_head(connection, service, buffer)
@@ -279,7 +281,7 @@ def part(connection: Connection, *, told: bool) -> State:
     Whoever still sends would get a reset, which may destroy the answer before it is read (RFC 9112 9.6): then the
     stream is ended, and what comes is thrown away for a while.
     """
-    if told and not connection.buffer:
+    if told and not connection.buffer and (connection.drained or not connection.recv(1)):
         return State.CLOSED
     connection.buffer = b""
     connection.turn = discard

@@ -99,7 +99,7 @@ class Response:
         try:
             for name, value in headers:
                 kind = NAMES[name]
-                if not value.isprintable():
+                if not (value.isascii() and value.isprintable()):
                     check_value(name, value)
                 if kind == ORDINARY:
                     lines += f"{name}: {value}\r\n"
@@ -135,10 +135,10 @@ class Response:
     def write(self, data: bytes) -> None:
         """Send a piece of the body, after the head if that has not left; raises `ClientGone`."""
         data = _as_bytes(data)
-        if not data or (self._bodiless and self.status is not None):
+        if not data:
             return
         head = b"" if self.head_sent else self._render_head(None)
-        body = self._cut(data)
+        body = b"" if self._bodiless else self._cut(data)
         if body and self._chunked:
             body = chunk(body)
         if head or body:
@@ -148,8 +148,9 @@ class Response:
         """Send a body all of whose parts are there: it gets a Content-Length, and nothing waits for the client."""
         total = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         if self.head_sent or self.status is None or self._bodiless or self._length not in (None, total):
-            for part in parts:
-                self.write(part)
+            if not self._bodiless:
+                for part in parts:
+                    self.write(part)
             self.finish(total)
         elif total <= SMALL:
             body = b"".join(parts)
@@ -224,6 +225,8 @@ class Response:
             framing += "Connection: close\r\n"
         elif head.version == "HTTP/1.0":
             framing += "Connection: keep-alive\r\n"
+        if len(status) == 3:  # noqa: PLR2004 - a code alone
+            status += " "  # RFC 9112 4: the space is there even when the reason is not
         rendered = f"HTTP/1.1 {status}\r\n{self._fields}{self._lines}{framing}\r\n".encode("latin-1")
         self.head_sent = True
         return rendered

@@ -63,6 +63,11 @@ def has_ipv6() -> bool:
     return True
 
 
+def bindv6only() -> bool:
+    setting = Path("/proc/sys/net/ipv6/bindv6only")
+    return setting.exists() and setting.read_text().strip() == "1"
+
+
 needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="the machine has no IPv6")
 
 
@@ -158,6 +163,15 @@ def test_a_name_is_looked_up(listening: Callable[..., Listener]):
 def test_every_ipv4_and_every_ipv6_address_can_be_listened_at_with_one_port(listening: Callable[..., Listener]):
     port = listening("0.0.0.0:0").name[1]
     assert listening(f"[::]:{port}").name[1] == port
+
+
+@needs_ipv6
+@pytest.mark.skipif(bindv6only(), reason="the system keeps IPv4 away from IPv6 sockets")
+def test_every_ipv6_address_alone_takes_ipv4_clients_as_well(listening: Callable[..., Listener]):
+    listener = listening("[::]:0")
+    with socket.create_connection(("127.0.0.1", int(listener.name[1])), 5):
+        sock, _ = wait_until(listener.accept, "the connection")
+        sock.close()
 
 
 def test_answers_leave_without_waiting_for_acknowledgements(listening: Callable[..., Listener]):

@@ -13,6 +13,7 @@ from typing import Any
 from greenhorn.config import Settings
 from greenhorn.net.connection import Connection, State
 from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.gthread import ThreadWorker
 from unit.net.waiting import DEADLINE, wait_until
@@ -34,7 +35,9 @@ class TestWorker:
 
     __test__ = False
 
-    def __init__(self, folder: Path, app: Application, bind: Sequence[str] = (), **settings: Any) -> None:
+    def __init__(
+        self, folder: Path, app: Application, bind: Sequence[str] = (), *, access: bool = False, **settings: Any
+    ) -> None:
         self._log_file = folder / "error.log"
         self.listeners: list[Listener] = [listen(parse_address(address), 64) for address in bind]
         self._channel, theirs = socket.socketpair()
@@ -42,7 +45,9 @@ class TestWorker:
         receiver.setblocking(False)
         theirs.setblocking(False)
         self._log = Logger(str(self._log_file), "debug")
-        self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, theirs)
+        self._access_file = folder / "access.log"
+        self._access = AccessLog(str(self._access_file)) if access else None
+        self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, self._access, theirs)
         worker.pid = os.getpid()
         worker.signals = receiver
         worker.app = app
@@ -125,6 +130,10 @@ class TestWorker:
         """What the error log holds."""
         return self._log_file.read_text()
 
+    def access_log(self) -> str:
+        """What the access log holds."""
+        return self._access_file.read_text()
+
     def finish(self) -> None:
         """Stop quickly, give everything back, and raise what failed in the loop."""
         if self._thread.ident is not None:
@@ -144,6 +153,8 @@ class TestWorker:
             listener.close(unlink=True)
         for sock in self._sockets:
             sock.close()
+        if self._access is not None:
+            os.close(self._access._fd)
         for handler in list(self._log.error_log.handlers):
             self._log.error_log.removeHandler(handler)
             handler.close()
