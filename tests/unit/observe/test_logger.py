@@ -1,0 +1,142 @@
+"""The error log and the stream that applications write to."""
+
+import logging
+import re
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from greenhorn.errors import ConfigError
+from greenhorn.observe.logger import LEVELS, Logger
+
+LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[([A-Z]+)\] (.*)")
+
+
+@pytest.fixture(autouse=True)
+def error_log() -> Iterator[None]:
+    """Leave no handler behind that writes to a test's files."""
+    yield
+    logger = logging.getLogger("greenhorn.error")
+    for handler in list(logger.handlers):
+        logger.removeHandler(handler)
+        handler.close()
+
+
+def test_a_line_has_time_process_level_and_message(tmp_path: Path):
+    path = tmp_path / "error.log"
+    Logger(str(path), "debug").warning("%s of %d", "one", 2)
+    match = LINE.fullmatch(path.read_text().rstrip("\n"))
+    assert match is not None
+    assert match.groups() == ("WARNING", "one of 2")
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_messages_below_the_level_are_left_out(tmp_path: Path, level: str):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), level)
+    for name in LEVELS:
+        getattr(log, name)(name)
+    told = [LINE.fullmatch(line) for line in path.read_text().splitlines()]
+    names = list(LEVELS)
+    assert [match[2] for match in told if match] == names[: names.index(level) + 1]
+
+
+def divide(dividend: int, divisor: int) -> float:
+    return dividend / divisor
+
+
+def test_an_exception_has_its_traceback(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    try:
+        divide(1, 0)
+    except ZeroDivisionError:
+        log.exception("while dividing")
+    text = path.read_text()
+    assert "[ERROR] while dividing\nTraceback" in text
+    assert "ZeroDivisionError: " in text
+
+
+def test_a_dash_is_the_standard_error_stream(capsys: pytest.CaptureFixture[str]):
+    log = Logger("-", "info")
+    log.info("told")
+    log.stream.write("written\n")
+    error = capsys.readouterr().err
+    assert "[INFO] told\nwritten\n" in error
+
+
+def test_messages_go_to_no_other_logger(tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    Logger(str(tmp_path / "error.log"), "info").error("alone")
+    assert caplog.records == []
+
+
+def test_a_second_logger_takes_the_place_of_the_first(tmp_path: Path):
+    first, second = tmp_path / "1", tmp_path / "2"
+    Logger(str(first), "info")
+    Logger(str(second), "info").error("here")
+    assert first.read_text() == ""
+    assert "here" in second.read_text()
+
+
+def test_lines_are_added_to_a_file_that_is_there(tmp_path: Path):
+    path = tmp_path / "error.log"
+    path.write_text("before\n")
+    Logger(str(path), "info").error("after")
+    assert path.read_text().startswith("before\n[")
+
+
+@pytest.mark.parametrize("target", ["/no/such/folder/error.log", "/"])
+def test_a_file_that_cannot_be_opened_is_an_error_of_the_configuration(target: str):
+    with pytest.raises(ConfigError, match="errorlog") as caught:
+        Logger(target, "info")
+    assert repr(target) in str(caught.value)
+
+
+def test_characters_that_have_no_encoding_are_escaped(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    log.error("ü \udcff")
+    log.stream.write("ü \udcff\n")
+    assert path.read_text(encoding="utf-8").count("ü \\udcff\n") == 2
+
+
+# wsgi.errors.
+
+
+def test_an_application_writes_into_the_error_log_as_it_is_and_at_once(tmp_path: Path):
+    path = tmp_path / "error.log"
+    stream = Logger(str(path), "info").stream
+    assert stream.write("one\n") == 4
+    assert path.read_text() == "one\n"
+    stream.writelines(["two\n", "three"])
+    stream.flush()
+    print(" four", file=stream)
+    assert path.read_text() == "one\ntwo\nthree four\n"
+
+
+def test_bytes_are_no_text(tmp_path: Path):
+    stream = Logger(str(tmp_path / "error.log"), "info").stream
+    with pytest.raises(TypeError):
+        stream.write(b"bytes")  # type: ignore[arg-type]
+    assert stream.write("still\n") == 6
+
+
+def test_lines_of_several_threads_do_not_mix(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+
+    def write(name: str) -> None:
+        for _ in range(300):
+            log.stream.write(name * 60 + "\n")
+            log.error(name * 60)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    lines = path.read_text().splitlines()
+    assert len(lines) == 2400
+    assert {re.sub(r"^\[.*\] ", "", line) for line in lines} == {name * 60 for name in "abcd"}
