@@ -113,8 +113,7 @@ class Response:
         self.headers = headers
         self._lines = lines
         self._length = length
-        if bodiless or self._head.method == "HEAD":
-            self._bodiless = True
+        self._bodiless = bodiless or self._head.method == "HEAD"
         return self.write
 
     def _start_again(self, exc_info: ExcInfo | None) -> None:
