@@ -126,7 +126,7 @@ operations = st.lists(
 )
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120, deadline=None, derandomize=True, database=None)
 @given(steps=operations, memory=st.sampled_from([0, 100, 3000, 10**6]))
 def test_a_client_that_reads_when_and_what_it_likes_gets_every_byte_in_order(
     steps: list[tuple[str, object]], memory: int

@@ -10,7 +10,7 @@ from greenhorn.net.spool import Spool
 from unit.net.sockets import open_files
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(pieces=st.lists(st.binary(max_size=300), max_size=12), memory=st.integers(0, 600))
 def test_what_was_written_is_read_back(pieces: list[bytes], memory: int):
     spool = Spool(memory, None)
