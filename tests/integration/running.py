@@ -223,7 +223,7 @@ class Server:
         """Send `request` over a new connection and return the first final answer."""
         with self.connect() as connection:
             connection.sendall(request)
-            return AnswerReader(connection).read(request.split(b" ", 1)[0].decode())
+            return AnswerReader(connection).read(request.split(b" ", 1)[0].decode("latin-1"))
 
     def client(self, **options: Any) -> httpx.Client:
         """Return a client for `url` that ignores proxies; it is closed when the server is stopped."""
