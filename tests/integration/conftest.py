@@ -1,14 +1,16 @@
 """Fixtures of the tests that start the real server and talk to it."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration import answers
 from integration.answers import Answer
-from integration.running import StartServer, servers
+from integration.running import Server, StartServer, servers
 
 
 @pytest.fixture
@@ -41,3 +43,21 @@ def curl() -> Callable[..., Answer]:
 def applications() -> Path:
     """The folder of the applications that were written for these tests."""
     return Path(__file__).with_name("applications")
+
+
+@pytest.fixture
+def gate(tmp_path: Path) -> Path:
+    """A named pipe: `gate.write_bytes(b"!")` lets the one request go on that `holding` holds."""
+    path = tmp_path / "gate"
+    os.mkfifo(path)
+    return path
+
+
+@pytest.fixture
+def holding(server: StartServer, applications: Path, gate: Path) -> StartServer:
+    """Start servers of the application `holding`, whose paths /held and /begun wait for the gate."""
+
+    def start(app: str | None = "holding", *arguments: str, **options: Any) -> Server:
+        return server(app, *arguments, pythonpath=(applications,), env={"GATE": str(gate)}, **options)
+
+    return start

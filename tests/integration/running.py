@@ -237,6 +237,11 @@ class Server:
         """Send the signal to the master alone."""
         self._process.send_signal(number)
 
+    def pause(self, pid: int) -> None:
+        """Stop one of its processes with SIGSTOP, and return when that stands still."""
+        os.kill(pid, signal.SIGSTOP)
+        wait_until(lambda: any(one.pid == pid and one.state == "T" for one in self._group()), what="a halt")
+
     def wait(self, timeout: float = DEADLINE) -> int:
         """Return the exit code of a server that must end within `timeout` seconds, for the test to judge."""
         try:

@@ -82,6 +82,15 @@ def reset(connection: socket.socket) -> None:
     connection.close()
 
 
+def begin(site: Server, path: str) -> socket.socket:
+    """Ask for `path` and return when a thread has the request for certain: later ones have been answered."""
+    connection = connect(site)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    for _ in range(3):
+        assert site.request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").status == 200
+    return connection
+
+
 def pieces(data: bytes, size: int) -> Iterator[bytes]:
     """Yield `data` in pieces of `size` bytes."""
     return (data[at : at + size] for at in range(0, len(data), size))

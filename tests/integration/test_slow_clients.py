@@ -1,0 +1,168 @@
+"""Clients that are silent, stop half-way or do not read cost no thread, and not much memory."""
+
+import socket
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from integration.answers import AnswerReader
+from integration.running import Server, StartServer, wait_until
+from integration.wire import connect, receive_head
+
+MIB = 1024 * 1024
+SIZE = 32 * MIB
+ALLOWED_GROWTH = 24 * MIB
+"""Ten clients may have 64 KiB each in memory; the rest is what Python and its allocator keep for pieces in flight."""
+UNREAD = 10
+GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
+HALVES = {
+    "silent": b"",
+    "half a head": GET[:-2],
+    "half a body": b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\nhalf",
+}
+
+
+@pytest.fixture
+def site(server: StartServer, applications: Path, tmp_path: Path) -> Server:
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(SIZE)
+    return server("holding", "--threads", "2", pythonpath=(applications,), env={"LARGE": str(tmp_path / "large")})
+
+
+def assert_served_within_a_second(site: Server) -> None:
+    began = time.monotonic()
+    assert site.request(GET).status == 200
+    assert time.monotonic() - began < 1.0
+
+
+def memory(pid: int) -> int:
+    """Return how much memory the process has, in bytes."""
+    fields = dict(line.split(":", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines())
+    return int(fields["VmRSS"].split()[0]) * 1024
+
+
+def open_sockets(pid: int) -> int:
+    """Return how many sockets the process has."""
+    count = 0
+    for fd in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed since the folder was listed
+            count += str(fd.readlink()).startswith("socket:")
+    return count
+
+
+def connect_without_reading(site: Server, path: str) -> socket.socket:
+    """Ask for a large answer and read its head only."""
+    connection = connect(site)
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    connection.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+    return connection
+
+
+def test_thirty_clients_of_each_kind_that_let_the_server_wait_hold_nobody_up(site: Server):
+    waiting = [(connect(site), half) for half in HALVES.values() for _ in range(30)]
+    for connection, half in waiting:
+        connection.sendall(half)
+    for _ in range(5):
+        assert_served_within_a_second(site)
+    for connection, half in waiting:
+        if half.startswith(b"POST"):
+            connection.sendall(b" more")
+        else:
+            connection.sendall(GET[len(half) :])
+        assert AnswerReader(connection).read().status == 200
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="the memory of a process is read from /proc")
+@pytest.mark.parametrize("path", ["/list", "/generator", "/file"])
+def test_clients_that_do_not_read_hold_nobody_up_and_cost_little_memory(site: Server, path: str):
+    assert_served_within_a_second(site)
+    worker = site.worker_pid()
+    before = memory(worker)
+    unread = [connect_without_reading(site, path) for _ in range(UNREAD)]
+    heads = [receive_head(connection) for connection in unread]
+    for _ in range(5):
+        assert_served_within_a_second(site)
+    growth = memory(worker) - before
+    assert growth < ALLOWED_GROWTH, f"the worker grew by {growth / MIB:.1f} MiB"
+    for connection, head in zip(unread, heads, strict=True):
+        assert body_size(connection, head) == SIZE
+        connection.sendall(GET)
+        assert receive_head(connection).startswith(b"HTTP/1.1 200 OK\r\n")
+        connection.close()
+    assert site.worker_pid() == worker
+
+
+def body_size(connection: socket.socket, head: bytes) -> int:
+    """Read a body of the large answer, whose bytes are all zero, and return its size."""
+    size = 0
+    if b"Content-Length" in head:
+        while size < SIZE:
+            size += len(connection.recv(min(MIB, SIZE - size)))
+        return size
+    while length := int(receive_line(connection), 16):
+        size += length
+        left = length + 2
+        while left:
+            left -= len(connection.recv(min(MIB, left)))
+    assert receive_line(connection) == b""
+    return size
+
+
+def receive_line(connection: socket.socket) -> bytes:
+    """Return the bytes up to the next CRLF, without it."""
+    line = bytearray()
+    while not line.endswith(b"\r\n"):
+        data = connection.recv(1)
+        assert data
+        line += data
+    return bytes(line[:-2])
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open sockets are seen in /proc")
+@pytest.mark.parametrize("path", ["/list", "/generator", "/file"])
+def test_a_client_that_does_not_read_for_too_long_is_given_up(
+    server: StartServer, applications: Path, tmp_path: Path, path: str
+):
+    with (tmp_path / "large").open("wb") as file:
+        file.truncate(SIZE)
+    env = {"LARGE": str(tmp_path / "large")}
+    site = server("holding", "--write-timeout", "1", pythonpath=(applications,), env=env)
+    worker = site.worker_pid()
+    before = open_sockets(worker)
+    connection = connect_without_reading(site, path)
+    receive_head(connection)
+    assert open_sockets(worker) == before + 1
+    wait_until(lambda: open_sockets(worker) == before, what="the end of the connection")
+    received = 0
+    try:
+        while data := connection.recv(MIB):
+            received += len(data)
+    except ConnectionResetError:
+        pass
+    assert received < SIZE
+
+
+def test_more_than_is_kept_for_a_client_waits_with_its_thread(server: StartServer, applications: Path):
+    site = server(
+        "holding",
+        "--threads",
+        "1",
+        "--response-buffer-max",
+        str(4 * MIB),
+        "--write-timeout",
+        "1",
+        pythonpath=(applications,),
+    )
+    connection = connect_without_reading(site, "/generator")
+    receive_head(connection)
+    assert site.request(GET).status == 200  # once the client is given up
+    with connection:
+        received = 0
+        try:
+            while data := connection.recv(MIB):
+                received += len(data)
+        except ConnectionResetError:
+            pass
+    assert received < 16 * MIB
