@@ -1,12 +1,16 @@
 """Fixtures of the tests that run a worker in the test's process."""
 
+import selectors
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from greenhorn.net.poller import SelectorPoller
 from unit.workers.inprocess import Application, TestWorker, hello
+
+SELECTORS = [name for name in ("EpollSelector", "PollSelector", "SelectSelector") if hasattr(selectors, name)]
 
 
 @pytest.fixture
@@ -33,3 +37,13 @@ def serve_app(make_worker: Callable[..., TestWorker]) -> Callable[..., TestWorke
         return make_worker(app, bind=bind, **settings).start()
 
     return serve
+
+
+@pytest.fixture(params=["best", *SELECTORS])
+def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Let workers wait with each kind of poller in turn."""
+    name: str = request.param
+    if name != "best":
+        made = getattr(selectors, name)
+        monkeypatch.setattr("greenhorn.workers.gthread.best_poller", lambda: SelectorPoller(made()))
+    return name

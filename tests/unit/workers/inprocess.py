@@ -1,12 +1,13 @@
 """A ThreadWorker inside the test's process: in a thread on real sockets, or driven turn by turn."""
 
 import contextlib
+import hashlib
 import os
 import signal
 import socket
 import threading
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,25 @@ def hello(_environ: dict[str, Any], start_response: Callable[..., Any]) -> list[
     """Answer with two words."""
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"Hello, world!"]
+
+
+def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
+    body = environ["wsgi.input"].read()
+    start_response("200 OK", [("X-Digest", hashlib.sha256(body).hexdigest()), ("Content-Length", str(len(body)))])
+    yield from (body[at : at + 100_000] for at in range(0, len(body), 100_000))
+
+
+class Gate:
+    """An application that waits in each request until it is opened."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
+        self.entered.set()
+        self.opened.wait(DEADLINE)
+        return hello(environ, start_response)
 
 
 class TestWorker:

@@ -2,45 +2,21 @@
 
 import hashlib
 import itertools
-import math
-import random
-import selectors
-import signal
 import socket
-import sys
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from greenhorn.net.connection import State
-from greenhorn.net.poller import SelectorPoller
 from greenhorn.workers.serve import serve
 from unit.net.waiting import DEADLINE, wait_until
-from unit.workers.inprocess import TestWorker, hello, is_closed, read_answer, receive_all, wait_for_state
+from unit.workers.inprocess import TestWorker, echo, hello, read_answer, receive_all, wait_for_state
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ServeApp = Callable[..., TestWorker]
-SELECTORS = [name for name in ("EpollSelector", "PollSelector", "SelectSelector") if hasattr(selectors, name)]
-
-
-@pytest.fixture(params=["best", *SELECTORS])
-def poller(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
-    """Let workers wait with each kind of poller in turn."""
-    name: str = request.param
-    if name != "best":
-        made = getattr(selectors, name)
-        monkeypatch.setattr("greenhorn.workers.gthread.best_poller", lambda: SelectorPoller(made()))
-    return name
-
-
-def echo(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterator[bytes]:
-    body = environ["wsgi.input"].read()
-    start_response("200 OK", [("X-Digest", hashlib.sha256(body).hexdigest()), ("Content-Length", str(len(body)))])
-    yield from (body[at : at + 100_000] for at in range(0, len(body), 100_000))
 
 
 @pytest.mark.usefixtures("poller")
@@ -187,151 +163,6 @@ def test_a_process_without_descriptors_pauses_and_goes_on(serve_app: ServeApp, m
     assert "Too many open files" in served.log()
 
 
-# The end.
-
-
-class Gate:
-    """An application that waits in each request until it is opened."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.opened = threading.Event()
-
-    def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
-        self.entered.set()
-        self.opened.wait(DEADLINE)
-        return hello(environ, start_response)
-
-
-@pytest.mark.usefixtures("poller")
-def test_term_lets_a_request_finish_closes_idle_connections_and_ends_the_loop(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate)
-    idle, busy = served.connect(), served.connect()
-    gate.opened.set()
-    idle.sendall(GET)
-    read_answer(idle)
-    gate.opened.clear()
-    gate.entered.clear()
-    busy.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    served.signal(signal.SIGTERM)
-    wait_until(lambda: is_closed(idle), "the idle connection's end")
-    assert not served.ended()
-    gate.opened.set()
-    head, body = read_answer(busy)
-    assert body == b"Hello, world!"
-    busy.close()
-    wait_until(served.ended, "the loop's end")
-    assert b"HTTP/1.1 200 OK" in head
-    assert not served.worker.connections
-
-
-def test_term_serves_what_waits_in_the_listen_queue_although_the_worker_is_full(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate, worker_connections=1)
-    first, second = served.connect(), served.connect()
-    first.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    second.sendall(GET)
-    wait_until(lambda: "Accepting pauses" in served.log(), "the worker's pause")
-    served.signal(signal.SIGTERM)
-    wait_until(lambda: len(served.worker.connections) == 2, "the second connection")
-    gate.opened.set()
-    for client in (first, second):
-        assert read_answer(client)[1] == b"Hello, world!"
-        client.close()
-    wait_until(served.ended, "the loop's end")
-
-
-def test_a_new_client_is_turned_away_after_term(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate)
-    busy = served.connect()
-    address = served.listeners[0].name
-    busy.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    served.signal(signal.SIGTERM)
-
-    def refused() -> bool:
-        try:
-            socket.create_connection((address[0], int(address[1])), 1).close()
-        except ConnectionRefusedError:
-            return True
-        return False
-
-    wait_until(refused, "the listening socket's end")
-    gate.opened.set()
-    head, _ = read_answer(busy)
-    assert b"HTTP/1.1 200 OK" in head
-
-
-def test_requests_after_term_are_answered_with_close(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate)
-    client = served.connect()
-    client.sendall(GET[:10])
-    wait_for_state(served, [State.HEAD])
-    served.signal(signal.SIGTERM)
-    wait_until(lambda: served.worker.service.draining, "the drain")
-    gate.opened.set()
-    client.sendall(GET[10:])
-    answer = receive_all(client)
-    assert b"\r\nConnection: close\r\n" in answer
-    assert answer.endswith(b"Hello, world!")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGQUIT])
-def test_int_and_quit_end_the_loop_at_once(serve_app: ServeApp, number: int):
-    gate = Gate()
-    served = serve_app(gate)
-    client = served.connect()
-    client.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    served.signal(number)
-    wait_until(served.ended, "the loop's end")
-    gate.opened.set()
-
-
-def test_quit_ends_a_worker_that_is_about_to_leave_at_once(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate)
-    served.connect().sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    served.signal(signal.SIGTERM)
-    wait_until(lambda: served.worker.service.draining, "the drain")
-    assert not served.ended()
-    served.signal(signal.SIGQUIT)
-    wait_until(served.ended, "the loop's end")
-    gate.opened.set()
-
-
-def test_a_request_that_takes_too_long_does_not_hold_the_end(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate, graceful_timeout=1)
-    served.connect().sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    began = time.monotonic()
-    served.signal(signal.SIGTERM)
-    wait_until(served.ended, "the loop's end")
-    assert time.monotonic() - began > 0.9
-    gate.opened.set()
-
-
-def test_a_worker_whose_master_is_gone_finishes_and_leaves(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate)
-    client = served.connect()
-    client.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    served.lose_master()
-    wait_until(lambda: "master is gone" in served.log(), "the note of the loss")
-    gate.opened.set()
-    assert read_answer(client)[1] == b"Hello, world!"
-    client.close()
-    wait_until(served.ended, "the loop's end")
-
-
 # Faults.
 
 
@@ -350,92 +181,6 @@ def test_a_turn_that_fails_closes_its_connection_and_leaves_the_thread(serve_app
     good.sendall(GET)
     assert read_answer(good)[1] == b"Hello, world!"
     assert "a turn went wrong" in served.log()
-
-
-def test_a_sweep_just_after_a_connection_was_parked_harms_nobody(make_worker: Callable[..., TestWorker]):
-    made = make_worker(hello)
-    worker = made.worker
-    client, ours = socket.socketpair()
-    connection = made.adopt(ours)
-
-    class Swept(dict[int, Any]):
-        def __setitem__(self, fd: int, parked: Any) -> None:
-            super().__setitem__(fd, parked)
-            parked.woken = True
-            worker._sweep(math.inf)
-
-    with client:
-        client.sendall(GET)
-        made.take(connection)
-        worker._parked = Swept()
-        worker.work(connection)
-        assert connection.state is State.CLOSED
-        client.settimeout(DEADLINE)
-        assert receive_all(client).endswith(b"Hello, world!")
-
-
-def test_bytes_that_come_while_a_thread_has_the_connection_are_not_forgotten(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate, threads=1)
-    client = served.connect()
-    for _ in range(5):
-        gate.entered.clear()
-        gate.opened.clear()
-        client.sendall(GET)
-        assert gate.entered.wait(DEADLINE)
-        client.sendall(GET)
-        gate.opened.set()
-        for _ in range(2):
-            assert read_answer(client)[1] == b"Hello, world!"
-
-
-def test_a_stream_that_ends_while_a_thread_has_the_connection_is_noticed(serve_app: ServeApp):
-    gate = Gate()
-    served = serve_app(gate, threads=1)
-    client = served.connect()
-    client.sendall(GET)
-    assert gate.entered.wait(DEADLINE)
-    client.shutdown(socket.SHUT_WR)
-    gate.opened.set()
-    assert receive_all(client).endswith(b"Hello, world!")
-    wait_for_state(served, [])
-
-
-@pytest.mark.usefixtures("poller")
-def test_requests_in_pieces_at_any_time_are_all_answered(serve_app: ServeApp, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("greenhorn.workers.gthread.TICK", 30.0)  # no sweep helps out
-    served = serve_app(echo, threads=3)
-    clients = [served.connect() for _ in range(6)]
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    try:
-        threads = [
-            threading.Thread(target=send_in_pieces, args=(client, 60, number)) for number, client in enumerate(clients)
-        ]
-        for thread in threads:
-            thread.start()
-        for client in clients:
-            for turn in range(60):
-                assert read_answer(client)[1] == b"%d" % turn
-        for thread in threads:
-            thread.join(DEADLINE)
-    finally:
-        sys.setswitchinterval(before)
-
-
-def send_in_pieces(client: socket.socket, requests: int, seed: int) -> None:
-    """Send numbered requests without waiting for answers, cut anywhere, with pauses of chance."""
-    chance = random.Random(seed)
-    data = b"".join(
-        b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: %d\r\n\r\n%d" % (len(str(turn)), turn)
-        for turn in range(requests)
-    )
-    while data:
-        size = chance.choice((1, 30, 66, 67, 68, 69, 140, 500))
-        client.sendall(data[:size])
-        data = data[size:]
-        if chance.random() < 0.5:
-            threading.Event().wait(chance.uniform(0, 0.0005))
 
 
 def test_a_client_that_resets_its_connection_ends_only_that(serve_app: ServeApp):

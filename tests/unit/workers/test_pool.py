@@ -1,5 +1,6 @@
 """The pool: order, hand-over, no item left behind while a thread sleeps, and the end."""
 
+import collections
 import queue
 import random
 import sys
@@ -7,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 
@@ -131,8 +133,7 @@ def test_items_put_by_many_threads_are_all_taken():
     pool: Pool[tuple[int, int]] = Pool(3, taken.append)
     pool.start()
     putters = [
-        threading.Thread(target=lambda who=who: [pool.put((who, number)) for number in range(2000)])  # type: ignore[misc]
-        for who in range(4)
+        threading.Thread(target=lambda who=who: [pool.put((who, number)) for number in range(2000)]) for who in range(4)
     ]
     for putter in putters:
         putter.start()
@@ -153,14 +154,14 @@ def test_an_item_behind_a_blocked_thread_is_soon_taken_although_nothing_new_arri
                 loop.report([blocked, behind])
             else:
                 loop.report([blocked])
-                wait_until(lambda blocked=blocked: blocked.begun, "the blocked item's thread")  # type: ignore[misc]
+                wait_until(lambda blocked=blocked: blocked.begun, "the blocked item's thread")
                 behind.put_at = time.monotonic()
                 loop.report([behind])
-            wait_until(lambda behind=behind: behind.done, "the item behind")  # type: ignore[misc]
+            wait_until(lambda behind=behind: behind.done, "the item behind")
             assert behind.begun - behind.put_at < TOO_LONG
             assert not blocked.done
             gate.set()
-            wait_until(lambda blocked=blocked: blocked.done, "the blocked item")  # type: ignore[misc]
+            wait_until(lambda blocked=blocked: blocked.done, "the blocked item")
             gate.clear()
     finally:
         gate.set()
@@ -204,7 +205,7 @@ def test_items_that_block_for_less_than_the_patience_are_worked_on_side_by_side(
         items = [Item(blocks=0.0005) for _ in range(300)]
         began = time.monotonic()
         loop.report(items)
-        wait_until(lambda items=items: all(item.done for item in items), "the items")  # type: ignore[misc]
+        wait_until(lambda items=items: all(item.done for item in items), "the items")
         concurrency.append(sum(item.done - item.begun for item in items) / (max(item.done for item in items) - began))
     loop.finish()
     assert min(concurrency) > 1.5, f"threads of 4 that worked at a time, by round: {concurrency}"
@@ -245,6 +246,68 @@ def wait_for_all(items: list[Item]) -> None:
     while not all(item.done for item in items):
         assert time.monotonic() < expires, "an item was never taken"
         time.sleep(0)
+
+
+# Interleavings that the interpreter lock makes rare, brought about on purpose.
+
+
+class RacingQueue(collections.deque[Any]):
+    """A queue in which `race` happens, once, just after a thread found it empty."""
+
+    race: Callable[[], None] | None = None
+
+    def popleft(self) -> Any:
+        try:
+            return super().popleft()
+        except IndexError:
+            race, self.race = self.race, None
+            if race is not None:
+                race()
+            raise
+
+
+class RacingIdlers(list[Any]):
+    """The places of threads that sleep; `race` happens, once, just after one was added."""
+
+    race: Callable[[], None] | None = None
+
+    def append(self, slot: Any) -> None:
+        super().append(slot)
+        race, self.race = self.race, None
+        if race is not None:
+            race()
+
+
+@both_builds
+@pytest.mark.parametrize("late", [False, True], ids=["before it is known to sleep", "after"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_an_item_put_while_a_thread_falls_asleep_is_taken(parallel: bool, late: bool, threads: int):
+    pool = make_pool(threads, parallel=parallel)
+    pool._ready, pool._idle = ready, idle = RacingQueue(), RacingIdlers()
+    for round_number in range(30):
+        item = Item()
+        racing: Any = idle if late else ready
+        racing.race = lambda item=item: pool.put(item)
+        if not round_number:
+            pool.start()
+        else:
+            pool.put(Item())  # somebody wakes, and falls asleep again
+        wait_until(lambda item=item: item.done, "the item")
+        wait_until(lambda: len(idle) == threads, "the threads' sleep")
+        assert len({id(slot) for slot in idle}) == threads
+    assert pool.stop(DEADLINE)
+
+
+@both_builds
+def test_items_put_together_are_taken_at_once_when_all_sleep(parallel: bool):
+    pool = make_pool(2, parallel=parallel)
+    pool.start()
+    for _ in range(100):
+        wait_until(lambda: len(pool._idle) == 2, "the threads' sleep")
+        items = [Item(), Item()]
+        pool.put_all(items)
+        wait_until(lambda items=items: all(item.done for item in items), "the items, without an overseer's help")
+    assert pool.stop(DEADLINE)
 
 
 @both_builds

@@ -125,6 +125,15 @@ def test_a_client_whose_body_is_here_gets_no_leave_to_send_it(serve_app: ServeAp
     assert ask(serve_app(digest), data).startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def test_a_client_that_sent_some_of_its_body_gets_no_leave_for_the_rest(serve_app: ServeApp):
+    served = serve_app(digest)
+    client = served.connect()
+    client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nExpect: 100-continue\r\n\r\nab")
+    wait_for_state(served, [State.BODY])
+    client.sendall(b"c")
+    assert read_answer(client)[0].startswith(b"HTTP/1.1 200 OK\r\n")
+
+
 def test_a_body_that_is_refused_is_not_asked_for(serve_app: ServeApp):
     data = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 30\r\nExpect: 100-continue\r\n\r\n"
     assert ask(serve_app(digest, limit_request_body=10), data).startswith(b"HTTP/1.1 413 ")

@@ -175,7 +175,7 @@ def test_no_descriptor_of_a_file_is_left_open_when_the_head_cannot_be_sent(tmp_p
     path = tmp_path / "file"
     path.write_bytes(b"small")
     before = open_files()
-    with path.open("rb") as file, pytest.raises(ValueError, match="X|codec"):
+    with path.open("rb") as file, pytest.raises(ValueError, match=r"X|codec"):
         send_file(wrapping(file, (("X", "€"),)))
     assert open_files() == before
 
