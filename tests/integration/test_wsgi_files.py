@@ -23,7 +23,8 @@ def site(
 ) -> Server:
     path = tmp_path_factory.mktemp("files") / "content"
     path.write_bytes(CONTENT)
-    return module_server("filing", *request.param, pythonpath=(applications,), env={"FILE": str(path)})
+    arguments = [*request.param, "--access-logfile", "-"]
+    return module_server("filing", *arguments, pythonpath=(applications,), env={"FILE": str(path)})
 
 
 def ask(query: str, method: str = "GET", version: str = "1.1") -> bytes:
@@ -52,6 +53,17 @@ def test_a_file_is_sent_from_where_it_stands_as_far_as_is_declared(
     answer = site.request(ask(f"kind={kind}{part}", version=version))
     assert answer.status == 200
     assert answer.body == expected
+
+
+@pytest.mark.parametrize(
+    ("part", "size"), [("", len(CONTENT)), ("&offset=1000", len(CONTENT) - 1000), ("&length=5", 5)]
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_access_log_tells_how_much_of_a_file_was_sent(site: Server, kind: str, part: str, size: int):
+    query = f"kind={kind}{part}&name=logged"
+    assert len(site.request(ask(query)).body) == size
+    line = f'"GET /?{query} HTTP/1.1" 200 {size} "-" "-"\n'
+    wait_until(lambda: line in site.stdout(), 5.0, f"{line!r} in {site.stdout()[-200:]!r}")
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -100,7 +112,7 @@ def test_no_descriptor_of_a_file_stays_open(site: Server, method: str, query: st
     before = len(open_files(site))
     for _ in range(5):
         assert site.request(ask(f"kind=file{query}", method)).status < 400
-    wait_until(lambda: len(open_files(site)) <= before, what="the end of the files")
+    wait_until(lambda: len(open_files(site)) <= before, 5.0, "the end of the files")
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open files are seen in /proc")
@@ -111,7 +123,7 @@ def test_no_descriptor_stays_open_when_the_client_goes(site: Server):
         connection.sendall(ask("kind=file") * 20)
         reset(connection)
     assert site.request(ask("kind=file")).status == 200
-    wait_until(lambda: len(open_files(site)) <= before, what="the end of the files")
+    wait_until(lambda: len(open_files(site)) <= before, 5.0, "the end of the files")
 
 
 def open_files(site: Server) -> list[str]:
