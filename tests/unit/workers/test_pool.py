@@ -219,7 +219,7 @@ def test_no_item_waits_long_while_a_thread_sleeps(parallel: bool):
     until = time.monotonic() + 2.0
     total = 0
     try:
-        while total < 40_000 and time.monotonic() < until:
+        while total < 30_000 and time.monotonic() < until:
             burst = [an_item(chance) for _ in range(chance.choice((1, 1, 2, 3, 5, 8, 40)))]
             every = [one for item in burst for one in (item, item.behind) if one is not None]
             for item in burst:
