@@ -13,7 +13,7 @@ from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.master.child import Child, describe_end
 from greenhorn.master.signals import Signals
-from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.net.listener import Listener, listen_all, parse_address
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.base import BOOT_FAILED, HELD_BACK, Worker
@@ -26,6 +26,8 @@ SHORTEST_LIFE = 10.0
 """Seconds: a worker that dies younger delays the next one, longer each time."""
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
+TOGETHER = 0.1
+"""Seconds: workers that die so close to each other die of one cause, and add to the delay once."""
 HURRY = 2.0
 """Seconds that a quick stop gives the workers."""
 
@@ -61,6 +63,7 @@ class Arbiter:
         """Whether a worker ever was: until then one that cannot boot ends the start."""
         self._delay = 0.0
         self._spawn_at = 0.0
+        self._slower_at = 0.0
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -78,12 +81,8 @@ class Arbiter:
 
     def _start(self) -> None:
         self.log.info("Starting greenhorn %s", greenhorn.__version__)
-        try:
-            for text in self.settings.bind:
-                self.listeners.append(listen(parse_address(text), self.settings.backlog))
-        except ConfigError:
-            self._close_listeners()
-            raise
+        addresses = [parse_address(text) for text in self.settings.bind]
+        self.listeners = listen_all(addresses, self.settings.backlog)
         self._signals.install()
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
         for listener in self.listeners:
@@ -175,9 +174,10 @@ class Arbiter:
             self.log.error("Worker (pid:%d) cannot boot: giving up", child.pid)
             self._stop(signal.SIGTERM, self.settings.graceful_timeout, code)
             return
-        if time.monotonic() - child.born >= SHORTEST_LIFE:
+        now = time.monotonic()
+        if now - child.born >= SHORTEST_LIFE:
             self._delay = 0.0
-        self._spawn_at = time.monotonic() + self._delay
+        self._spawn_at = now + self._delay
         tell = self.log.error if status else self.log.info  # code 0: somebody told it to leave
         tell(
             "Worker (pid:%d) %s%s",
@@ -185,7 +185,9 @@ class Arbiter:
             describe_end(status),
             f"; the next one starts in {self._delay:.2g} s" if self._delay else "",
         )
-        self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
+        if now >= self._slower_at:
+            self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
+            self._slower_at = now + TOGETHER
 
     def _abort_silent(self) -> None:
         """End the workers whose loop does not turn any more."""

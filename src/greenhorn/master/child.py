@@ -54,5 +54,6 @@ def describe_end(status: int) -> str:
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
         hint = ", perhaps because the system is out of memory" if number == signal.SIGKILL else ""
-        return f"was ended by {signal.Signals(number).name}{hint}"
+        name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
+        return f"was ended by {name}{hint}"
     return f"exited with code {os.waitstatus_to_exitcode(status)}"

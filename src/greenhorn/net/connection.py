@@ -33,8 +33,8 @@ ARMED = frozenset((State.NEW, State.HEAD, State.BODY, State.IDLE, State.FLUSH, S
 
 TRANSITIONS: dict[State, frozenset[State]] = {
     **{state: frozenset((State.QUEUED, State.CLOSED)) for state in ARMED},
-    State.HEAD: frozenset((State.QUEUED, State.LINGER, State.CLOSED)),
-    State.BODY: frozenset((State.QUEUED, State.LINGER, State.CLOSED)),
+    State.HEAD: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
+    State.BODY: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
     State.QUEUED: frozenset((State.ACTIVE, State.CLOSED)),
     State.ACTIVE: frozenset(
         (
@@ -207,7 +207,7 @@ class Connection:
         """Send a region of a file, or keep what the socket does not take. Raises `ClientGone`."""
         if self.outbox is None:
             self.outbox = Outbox(self.buffers.memory, self.buffers.folder)
-        self.outbox.hold_file(region)
+        self.outbox.hold_file(region.with_own_descriptor())
         self.flush()
 
     def flush(self) -> bool:

@@ -5,6 +5,7 @@ import errno
 import os
 import re
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -102,7 +103,7 @@ class Listener:
             return None
         sock.setblocking(False)
         if isinstance(address, tuple) and address:
-            return sock, (address[0], str(address[1]))
+            return sock, (address[0].removeprefix("::ffff:"), str(address[1]))
         return sock, None
 
     def close(self, *, unlink: bool = False) -> None:
@@ -114,12 +115,31 @@ class Listener:
                     Path(self._path).unlink()
 
 
-def listen(address: Address, backlog: int) -> Listener:
+def listen_all(addresses: Sequence[Address], backlog: int) -> list[Listener]:
+    """Listen at all of `addresses`, or at none. Raises `ConfigError` that says why, and who holds a busy port.
+
+    `[::]` takes IPv4 clients as well, unless an IPv4 address with the same port is among the others.
+    """
+    listeners: list[Listener] = []
+    ports_of_ipv4 = {address.port for address in addresses if address.host and ":" not in address.host}
+    try:
+        for address in addresses:
+            listeners.append(listen(address, backlog, only_ipv6=address.port in ports_of_ipv4))  # noqa: PERF401 - closed below
+    except ConfigError:
+        for listener in listeners:
+            listener.close(unlink=True)
+        raise
+    return listeners
+
+
+def listen(address: Address, backlog: int, *, only_ipv6: bool = False) -> Listener:
     """Bind `address` and listen. Raises `ConfigError` that says why it cannot, and who holds a busy port."""
     if address.fd >= 0:
         return _adopt(address)
     try:
-        return _listen_unix(address, backlog) if address.path else _listen_tcp(address, backlog)
+        return _listen_unix(address, backlog) if address.path else _listen_tcp(address, backlog, only_ipv6=only_ipv6)
+    except UnicodeError:
+        raise ConfigError(f"cannot listen at {address}: {address.host!r} is no host name") from None
     except OSError as error:
         raise ConfigError(f"cannot listen at {address}: {_reason(error, address)}") from error
 
@@ -127,14 +147,17 @@ def listen(address: Address, backlog: int) -> Listener:
 def _adopt(address: Address) -> Listener:
     try:
         sock = socket.socket(fileno=address.fd)
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            raise ConfigError(f"cannot listen at {address}: the descriptor is no listening socket")
+    except OverflowError:
+        raise ConfigError(f"cannot listen at {address}: there is no such descriptor") from None
     except OSError as error:
         raise ConfigError(f"cannot listen at {address}: {error.strerror}") from error
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        sock.detach()  # it is somebody else's
+        raise ConfigError(f"cannot listen at {address}: the descriptor is no listening socket")
     return Listener(sock)
 
 
-def _listen_tcp(address: Address, backlog: int) -> Listener:
+def _listen_tcp(address: Address, backlog: int, *, only_ipv6: bool) -> Listener:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
     sock = socket.socket(family, kind, protocol)
@@ -143,7 +166,7 @@ def _listen_tcp(address: Address, backlog: int) -> Listener:
         # Connections inherit it: an answer must not wait for the acknowledgement of the piece before it.
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
         sock.bind(resolved)
         sock.listen(backlog)
     except OSError:

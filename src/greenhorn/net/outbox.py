@@ -6,7 +6,7 @@ import stat
 import tempfile
 from collections import deque
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenhorn.errors import ClientGone
 
@@ -18,7 +18,7 @@ LARGEST_FILE = 16 * 1024 * 1024
 
 
 class FileRegion:
-    """`count` bytes of a file from `offset` on. Owns its descriptor, so that the application may close its own."""
+    """`count` bytes of a file from `offset` on."""
 
     __slots__ = ("count", "fd", "offset")
 
@@ -38,7 +38,11 @@ class FileRegion:
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
-        return cls(os.dup(fd), offset, max(0, status.st_size - offset))
+        return cls(fd, offset, max(0, status.st_size - offset))
+
+    def with_own_descriptor(self) -> "FileRegion":
+        """The same region, which outlives the file of the application and has to be closed."""
+        return FileRegion(os.dup(self.fd), self.offset, self.count)
 
     def send(self, sock: socket.socket, most: int) -> int:
         """Send up to `most` bytes and return how many.
@@ -57,6 +61,14 @@ class FileRegion:
         os.close(self.fd)
 
 
+class Piece(NamedTuple):
+    """Bytes that wait in memory."""
+
+    data: memoryview
+    counts: bool
+    """Whether they count against the cap: those that somebody else keeps alive anyway do not."""
+
+
 class Outbox:
     """A queue of bytes and file regions. Belongs to the connection's owner, so needs no lock.
 
@@ -66,7 +78,7 @@ class Outbox:
     __slots__ = ("_entries", "_folder", "_in_memory", "_memory", "_spill", "size")
 
     def __init__(self, memory: int, folder: str | None) -> None:
-        self._entries: deque[memoryview | FileRegion] = deque()
+        self._entries: deque[Piece | FileRegion] = deque()
         self._memory = memory
         self._folder = folder
         self._in_memory = 0
@@ -77,7 +89,7 @@ class Outbox:
     def hold(self, data: bytes | memoryview) -> None:
         """Queue bytes that somebody else keeps alive anyway: they never go to the temporary file."""
         if data:
-            self._entries.append(memoryview(data))
+            self._entries.append(Piece(memoryview(data), counts=False))
             self.size += len(data)
             self._spill = None
 
@@ -92,7 +104,7 @@ class Outbox:
         self.size += len(data)
         if self._spill is None:
             if self._in_memory + len(data) <= self._memory:
-                self._entries.append(memoryview(data))
+                self._entries.append(Piece(memoryview(data), counts=True))
                 self._in_memory += len(data)
                 return
             fd, path = tempfile.mkstemp(dir=self._folder, prefix="greenhorn-")
@@ -129,12 +141,13 @@ class Outbox:
                 if first is self._spill:
                     self._spill = None
             return sent
-        sent = sock.send(first[:PER_CALL])
-        self._in_memory = max(0, self._in_memory - sent)
-        if sent == len(first):
+        sent = sock.send(first.data[:PER_CALL])
+        if first.counts:
+            self._in_memory -= sent
+        if sent == len(first.data):
             self._entries.popleft()
         else:
-            self._entries[0] = first[sent:]
+            self._entries[0] = Piece(first.data[sent:], first.counts)
         return sent
 
     def close(self) -> None:

@@ -105,10 +105,12 @@ class SelectorPoller:
         self._selector.register(self._wake_receiver, selectors.EVENT_READ)
 
     def watch(self, fd: int, *, exclusive: bool = False) -> None:  # noqa: ARG002 - not every kernel can
+        self._grant_wishes()
         self._watched.add(fd)
         self._selector.register(fd, selectors.EVENT_READ)
 
     def add(self, fd: int) -> None:
+        self._grant_wishes()  # one may be to forget this number, which came back
         self._selector.register(fd, self.READ)
 
     def arm(self, fd: int, interest: int) -> None:

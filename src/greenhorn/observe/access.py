@@ -2,7 +2,6 @@
 
 import base64
 import binascii
-import contextlib
 import os
 import time
 
@@ -10,9 +9,14 @@ from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.head import RequestHead
 
 
+def is_harmless(value: str) -> bool:
+    """Whether `value` can stand in double quotes as it is."""
+    return value.isascii() and value.isprintable() and '"' not in value and "\\" not in value
+
+
 def escape(value: str) -> str:
     r"""`value` as it can stand in double quotes: quotes, backslashes, control and non-ASCII characters as `\xNN`."""
-    if value.isascii() and value.isprintable() and '"' not in value and "\\" not in value:
+    if is_harmless(value):
         return value
     return "".join(
         character if " " <= character <= "~" and character not in '"\\' else f"\\x{ord(character):02x}"
@@ -42,12 +46,12 @@ class AccessLog:
     def answered(self, peer: tuple[str, str] | None, head: RequestHead, status: int | None, sent: int) -> None:
         """Write the line of a request that the application answered with `sent` bytes of body."""
         fields = head.fields
+        request, referer, agent = head.request_line, fields.get("HTTP_REFERER", "-"), fields.get("HTTP_USER_AGENT", "-")
+        if not is_harmless(request + referer + agent):
+            request, referer, agent = escape(request), escape(referer), escape(agent)
         user = _user(fields["HTTP_AUTHORIZATION"]) if "HTTP_AUTHORIZATION" in fields else "-"
-        self._write(
-            f'{peer[0] if peer else "-"} - {user} {self._now()} "{escape(head.request_line)}" '
-            f"{status or '-'} {sent} "
-            f'"{escape(fields.get("HTTP_REFERER", "-"))}" "{escape(fields.get("HTTP_USER_AGENT", "-"))}"\n'
-        )
+        host = peer[0] if peer else "-"
+        self._write(f'{host} - {user} {self._now()} "{request}" {status or "-"} {sent} "{referer}" "{agent}"\n')
 
     def refused(self, peer: tuple[str, str] | None, request_line: str, error: HTTPError, size: int) -> None:
         """Write the line of a request that the server answered itself, with `size` bytes, and its reason."""
@@ -65,8 +69,10 @@ class AccessLog:
         return self._time
 
     def _write(self, line: str) -> None:
-        with contextlib.suppress(OSError):  # a full disk must not cost answers
+        try:  # noqa: SIM105 - a context manager is too dear on the hot path
             os.write(self._fd, line.encode("ascii", "backslashreplace"))
+        except OSError:
+            pass  # a full disk must not cost answers
 
 
 def _user(authorization: str) -> str:

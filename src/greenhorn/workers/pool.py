@@ -1,9 +1,10 @@
 """Threads over a queue of items that are ready; what an item is, nobody here knows.
 
 With the interpreter lock, threads that are awake without need are dear: each system call of one hands the lock to
-another. So while one thread gets on with the queue, no second one is woken; the poller's thread looks after a
-moment whether it still does, and otherwise wakes as many as there are items. Without the lock, or as soon as the
-application waits for something, this is an ordinary pool.
+another. So while the process has no processor time left, one thread that gets on with the queue is left alone with
+it; the poller's thread looks after a moment whether it still does, and otherwise wakes as many as there are items.
+While the process has time left, which is when the application waits for something, and without the lock, this is an
+ordinary pool that wakes a thread per item.
 """
 
 import contextlib
@@ -18,6 +19,10 @@ Item = TypeVar("Item")
 
 PATIENCE = 0.001
 """Seconds that a thread may be busy with one item before others are woken for the items behind it."""
+SATURATED = 0.8
+"""The share of the time that a process used a processor, from which on more threads would not get more done."""
+JUDGED_EVERY = 0.01
+"""Seconds over which that share is measured."""
 
 
 class Slot:
@@ -47,6 +52,9 @@ class Pool(Generic[Item]):
         self._drained.acquire()
         self._overseen = False
         self._parallel = not getattr(sys, "_is_gil_enabled", lambda: True)()
+        self._saturated = False
+        self._judged_at = time.monotonic()
+        self._used_before = time.process_time()
         # Daemon threads: a request that never ends must not keep a process that was told to leave.
         self.threads = [
             threading.Thread(target=self._run, args=(slot,), name=f"greenhorn-{number}", daemon=True)
@@ -66,23 +74,35 @@ class Pool(Generic[Item]):
     def put_all(self, items: Sequence[Item]) -> None:
         """Queue items, and see to it that somebody works on them. Poller's thread; never blocks."""
         self._ready.extend(items)
-        if self._parallel:
-            self._wake(len(items))
+        now = time.monotonic()
+        if now - self._judged_at >= JUDGED_EVERY:
+            self._judge(now)
+        if not self._saturated:
+            self._wake(len(self._ready))
         elif not self._someone_gets_on():
             self._wake(1)
 
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
-        if not self._ready or self._parallel or not (self._idle or self._someone_gets_on()):
+        if not self._ready or not self._saturated or not (self._idle or self._someone_gets_on()):
             return False
         self._overseen = True
-        self._drained.acquire(timeout=PATIENCE)
+        taken_in_time = self._drained.acquire(timeout=PATIENCE)
         self._overseen = False
         if not self._ready:
             return False
-        if not self._someone_gets_on():
+        if not taken_in_time:
+            self._judge(time.monotonic())
+        if not self._saturated or not self._someone_gets_on():
             self._wake(len(self._ready))
         return True
+
+    def _judge(self, now: float) -> None:
+        """Measure whether the process had processor time left since it was measured before."""
+        used = time.process_time()
+        self._saturated = not self._parallel and used - self._used_before >= SATURATED * (now - self._judged_at)
+        self._judged_at = now
+        self._used_before = used
 
     def _someone_gets_on(self) -> bool:
         """Whether a thread took its item so recently that it can be expected to take the next one at once."""

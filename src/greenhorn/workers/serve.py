@@ -13,7 +13,7 @@ from greenhorn.net.connection import Connection, State
 from greenhorn.net.spool import Spool
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
-from greenhorn.wsgi.environ import build_environ
+from greenhorn.wsgi.environ import Environ, build_environ
 from greenhorn.wsgi.exchange import Response, respond
 
 HEAD_READ = 65536
@@ -222,9 +222,10 @@ def exchange(connection: Connection, service: Service, head: RequestHead, body: 
     response = Response(head, connection, service.fields, head.keep_alive and service.keep_alive)
     failed = False
     try:
-        environ = build_environ(connection.template, head, body, response, connection.peer, connection.socket)
+        template = connection.template
         if connection.names.told_scheme:
-            tell_scheme(service, environ)
+            template = with_scheme(template, head, service)
+        environ = build_environ(template, head, body, response, connection.peer, connection.socket)
         respond(service.app, environ, response)
     except ClientGone:
         service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
@@ -250,11 +251,10 @@ def exchange(connection: Connection, service: Service, head: RequestHead, body: 
     return part(connection, told=not head.keep_alive)
 
 
-def tell_scheme(service: Service, environ: dict[str, Any]) -> None:
-    """Set the scheme, if this request's fields tell one; raises `HTTPError` 400."""
-    scheme = scheme_from_proxy(environ, service.secure_schemes)
-    if scheme is not None:
-        environ["wsgi.url_scheme"] = scheme
+def with_scheme(template: Environ, head: RequestHead, service: Service) -> Environ:
+    """The template with the scheme that a trusted proxy tells in this request, if it does; raises `HTTPError` 400."""
+    scheme = scheme_from_proxy(head.fields, service.secure_schemes)
+    return template if scheme is None else template | {"wsgi.url_scheme": scheme}
 
 
 def drain_later(connection: Connection, *, stays: bool) -> State:

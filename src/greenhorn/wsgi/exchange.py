@@ -145,6 +145,8 @@ class Response:
 
     def send_list(self, parts: Sequence[bytes]) -> None:
         """Send a body all of whose parts are there: it gets a Content-Length, and nothing waits for the client."""
+        if len(parts) != 1 or type(parts[0]) is not bytes:
+            parts = [_as_bytes(part) for part in parts]
         total = len(parts[0]) if len(parts) == 1 else sum(map(len, parts))
         if self.head_sent or self.status is None or self._bodiless or self._length not in (None, total):
             if not self._bodiless:
@@ -156,9 +158,8 @@ class Response:
             self.sent = total
             self._output.send(self._render_head(total) + body)
         else:
-            body_parts = [_as_bytes(part) for part in parts]
             self.sent = total
-            self._output.send_all([self._render_head(total), *body_parts])
+            self._output.send_all([self._render_head(total), *parts])
 
     def send_file(self, wrapper: FileWrapper) -> bool:
         """Send the rest of a file from the kernel, if the place to send to can; False says that it cannot."""

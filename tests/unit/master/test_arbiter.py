@@ -61,9 +61,14 @@ def forget_log() -> Iterator[None]:
 
 @pytest.fixture
 def bury(arbiter: Arbiter) -> Callable[..., float]:
-    """Let a worker of this age and this end be buried; returns the seconds until the next one may start."""
+    """Let a worker of this age and this end be buried; returns the seconds until the next one may start.
 
-    def act(age: float = 0.0, status: int = CRASH, *, ready: bool = True) -> float:
+    It dies some time after the one before, unless it dies `together` with that.
+    """
+
+    def act(age: float = 0.0, status: int = CRASH, *, ready: bool = True, together: bool = False) -> float:
+        if not together:
+            arbiter._slower_at = 0.0
         ours, theirs = socket.socketpair()
         with theirs:
             child = Child(0, 1, ours)
@@ -88,6 +93,14 @@ def test_workers_that_die_young_are_replaced_later_each_time_up_to_a_longest_del
     for number, delay in enumerate(delays[1:]):
         assert delay == pytest.approx(min(FIRST_DELAY * 2**number, LONGEST_DELAY), abs=0.1)
     assert delays[-1] == pytest.approx(LONGEST_DELAY, abs=0.1)
+
+
+def test_workers_that_die_together_add_to_the_delay_once(bury: Callable[..., float]):
+    bury()
+    for _ in range(8):
+        assert bury(together=True) == pytest.approx(FIRST_DELAY, abs=0.1)
+    assert bury() == pytest.approx(FIRST_DELAY, abs=0.1)
+    assert bury() == pytest.approx(2 * FIRST_DELAY, abs=0.1)
 
 
 def test_a_worker_that_lived_long_is_replaced_at_once_whatever_was_before(bury: Callable[..., float]):

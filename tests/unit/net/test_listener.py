@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from greenhorn.errors import ConfigError
-from greenhorn.net.listener import Address, Listener, listen, parse_address, port_holder
+from greenhorn.net.listener import Address, Listener, listen, listen_all, parse_address, port_holder
 from unit.net.waiting import wait_until
 
 
@@ -26,6 +26,12 @@ def listening() -> Iterator[Callable[..., Listener]]:
     yield make
     for one in made:
         one.close(unlink=True)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
 
 
 def refusal(text: str) -> str:
@@ -160,9 +166,23 @@ def test_a_name_is_looked_up(listening: Callable[..., Listener]):
 
 
 @needs_ipv6
-def test_every_ipv4_and_every_ipv6_address_can_be_listened_at_with_one_port(listening: Callable[..., Listener]):
-    port = listening("0.0.0.0:0").name[1]
-    assert listening(f"[::]:{port}").name[1] == port
+@pytest.mark.parametrize("texts", [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0")], ids=["IPv4 first", "IPv6 first"])
+def test_every_ipv4_and_every_ipv6_address_can_be_listened_at_with_one_port(texts: tuple[str, str]):
+    port = free_port()
+    listeners = listen_all([parse_address(f"{text}:{port}") for text in texts], 16)
+    for listener in listeners:
+        assert listener.name[1] == str(port)
+        listener.close()
+
+
+def test_listening_at_all_of_several_addresses_or_at_none(tmp_path: Path):
+    port = free_port()
+    with socket.create_server(("127.0.0.1", 0)) as busy:
+        texts = [f"127.0.0.1:{port}", f"unix:{tmp_path}/socket", f"127.0.0.1:{busy.getsockname()[1]}"]
+        with pytest.raises(ConfigError, match="in use"):
+            listen_all([parse_address(text) for text in texts], 16)
+    assert list(tmp_path.iterdir()) == []
+    socket.create_server(("127.0.0.1", port)).close()
 
 
 @needs_ipv6

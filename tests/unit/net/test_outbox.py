@@ -37,7 +37,7 @@ def read_through(outbox: Outbox, client: socket.socket, server: socket.socket) -
 
 
 def in_memory(outbox: Outbox) -> int:
-    return sum(len(entry) for entry in outbox._entries if not isinstance(entry, FileRegion))
+    return sum(len(entry.data) for entry in outbox._entries if not isinstance(entry, FileRegion))
 
 
 def test_bytes_up_to_the_cap_stay_in_memory_and_more_go_to_a_file(tmp_path: Path):
@@ -188,8 +188,8 @@ def region_of(path: Path, offset: int = 0) -> FileRegion:
     with path.open("rb") as file:
         file.seek(offset)
         region = FileRegion.rest_of(file)
-    assert region is not None
-    return region
+        assert region is not None
+        return region.with_own_descriptor()
 
 
 @pytest.mark.parametrize(("offset", "count"), [(0, 300_000), (7, 299_993), (100_000, 5), (300_000, 0), (400_000, 0)])
