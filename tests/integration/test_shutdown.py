@@ -1,6 +1,7 @@
 """The end: what runs is finished, what waits is served, and nothing is left, however the server is ended."""
 
 import os
+import re
 import signal
 import time
 from pathlib import Path
@@ -82,6 +83,12 @@ def test_requests_that_wait_in_the_listen_queue_at_term_are_served(holding: Star
     assert site.wait(QUICK) == 0
 
 
+def is_pending(pid: int, number: signal.Signals) -> bool:
+    """Tell whether a process that stands still was sent a signal."""
+    [mask] = re.findall(r"^ShdPnd:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def test_a_request_that_follows_on_a_kept_connection_at_term_is_served_or_not_begun(holding: StartServer):
     site = holding()
     kept = [connect(site) for _ in range(10)]
@@ -94,7 +101,7 @@ def test_a_request_that_follows_on_a_kept_connection_at_term_is_served_or_not_be
     for connection in kept:
         connection.sendall(GET)
     site.signal(signal.SIGTERM)
-    site.wait_for_log("Handling signal: term")
+    wait_until(lambda: is_pending(pid, signal.SIGTERM), what="the master's signal to the worker")
     os.kill(pid, signal.SIGCONT)
     for connection, reader in zip(kept, readers, strict=True):
         answer = reader.read()
