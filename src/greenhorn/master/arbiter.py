@@ -26,8 +26,6 @@ SHORTEST_LIFE = 10.0
 """Seconds: a worker that dies younger delays the next one, longer each time."""
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
-TOGETHER = 0.1
-"""Seconds: workers that die so close to each other die of one cause, and add to the delay once."""
 HURRY = 2.0
 """Seconds that a quick stop gives the workers."""
 
@@ -63,7 +61,7 @@ class Arbiter:
         """Whether a worker ever was: until then one that cannot boot ends the start."""
         self._delay = 0.0
         self._spawn_at = 0.0
-        self._slower_at = 0.0
+        self._slowed_at = 0.0
         self._exit_code: int | None = None
 
     def run(self) -> int:
@@ -175,7 +173,8 @@ class Arbiter:
             self._stop(signal.SIGTERM, self.settings.graceful_timeout, code)
             return
         now = time.monotonic()
-        if now - child.born >= SHORTEST_LIFE:
+        lived_long = now - child.born >= SHORTEST_LIFE
+        if lived_long:
             self._delay = 0.0
         self._spawn_at = now + self._delay
         tell = self.log.error if status else self.log.info  # code 0: somebody told it to leave
@@ -185,9 +184,9 @@ class Arbiter:
             describe_end(status),
             f"; the next one starts in {self._delay:.2g} s" if self._delay else "",
         )
-        if now >= self._slower_at:
+        if lived_long or child.born >= self._slowed_at:  # older ones died of the same cause as the one before
             self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
-            self._slower_at = now + TOGETHER
+            self._slowed_at = now
 
     def _abort_silent(self) -> None:
         """End the workers whose loop does not turn any more."""

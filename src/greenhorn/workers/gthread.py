@@ -18,7 +18,7 @@ from greenhorn.wsgi.environ import Environ
 
 IDLE = State.IDLE
 TICK = 1.0
-"""Seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
+"""Most seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
 ACCEPTS = 16
 """Connections accepted of one listener before the ones that are ready have their turn."""
 LINGER_TIME = 2.0
@@ -61,6 +61,7 @@ class ThreadWorker(Worker):
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
         self._listeners: dict[int, Listener] = {}
         self._tick_at = 0.0
+        self._every = min(TICK, settings.timeout / 3 or TICK)  # three beats before the master could miss one
         self._tell_pause_at = 0.0
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
@@ -109,7 +110,7 @@ class ThreadWorker(Worker):
 
     def _tick(self, now: float) -> None:
         """Do what is done once a second; more often while accepting pauses or the worker is about to leave."""
-        self._tick_at = now + TICK
+        self._tick_at = now + self._every
         self.service.fields = server_fields(SERVER)
         self.tell("beat")
         self._sweep(now)

@@ -219,7 +219,7 @@ def collect(connection: Connection, service: Service) -> State:
 
 def exchange(connection: Connection, service: Service, head: RequestHead, body: BinaryIO) -> State:
     """Run the application for one whole request, and say what becomes of the connection."""
-    response = Response(head, connection, service.fields, head.keep_alive and service.keep_alive)
+    response = Response(head, connection, service)
     failed = False
     try:
         template = connection.template

@@ -42,6 +42,15 @@ class Output(Protocol):
         """Send or keep a region of a file; raises `ClientGone`."""
 
 
+class Server(Protocol):
+    """What an answer says of the server at the moment when its head leaves."""
+
+    fields: str
+    """The field lines Server and Date."""
+    keep_alive: bool
+    """Whether connections are kept at all."""
+
+
 class FileWrapper:
     """`wsgi.file_wrapper`: an iterable over the rest of a file, which the server may send without reading it."""
 
@@ -76,11 +85,11 @@ class Response:
     _bodiless = False
     _chunked = False
 
-    def __init__(self, head: RequestHead, output: Output, fields: str, keep_alive: bool) -> None:
+    def __init__(self, head: RequestHead, output: Output, server: Server) -> None:
         self._head = head
         self._output = output
-        self._fields = fields
-        self.keep_alive = keep_alive
+        self._server = server
+        self.keep_alive = head.keep_alive
 
     @property
     def status_code(self) -> int | None:
@@ -221,13 +230,15 @@ class Response:
         else:
             self.keep_alive = False
             framing = ""
-        if not self.keep_alive:
+        server = self._server
+        if not (self.keep_alive and server.keep_alive):
+            self.keep_alive = False
             framing += "Connection: close\r\n"
         elif head.version == "HTTP/1.0":
             framing += "Connection: keep-alive\r\n"
         if len(status) == 3:  # noqa: PLR2004 - a code alone
             status += " "  # RFC 9112 4: the space is there even when the reason is not
-        rendered = f"HTTP/1.1 {status}\r\n{self._fields}{self._lines}{framing}\r\n".encode("latin-1")
+        rendered = f"HTTP/1.1 {status}\r\n{server.fields}{self._lines}{framing}\r\n".encode("latin-1")
         self.head_sent = True
         return rendered
 

@@ -1,7 +1,7 @@
 """What may leave: names, values and status lines of an application, early hints, and the server's own answers."""
 
 import re
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -20,6 +20,12 @@ from greenhorn.http.response import (
     server_fields,
 )
 from greenhorn.wsgi.exchange import FileWrapper, Response, respond
+
+
+class Facts(NamedTuple):
+    fields: str
+    keep_alive: bool = True
+
 
 FIELDS = "Server: greenhorn\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 CONTROLS = [chr(code) for code in [*range(0x20), 0x7F] if chr(code) != "\t"]
@@ -47,7 +53,7 @@ class Wire:
 def answer(status: Any, headers: Any, body: bytes = b"ok", *, method: str = "GET", version: str = "HTTP/1.1") -> bytes:
     """What leaves when an application answers with these."""
     wire = Wire()
-    response = Response(RequestHead(method, "/", version, "/", "", {}), wire, FIELDS, keep_alive=True)
+    response = Response(RequestHead(method, "/", version, "/", "", {}), wire, Facts(FIELDS))
 
     def app(_: dict[str, Any], start_response: Any) -> list[bytes]:
         start_response(status, headers)
@@ -109,7 +115,7 @@ def test_every_other_character_of_latin_1_leaves_as_it_is(value: str) -> None:
 
 @pytest.mark.parametrize("value", ["\u0161", "\u20ac", "\u010d\u010a", "\u2028", "\U0001f600", "a\u0100b"])
 def test_a_value_beyond_latin_1_is_refused_by_start_response(value: str) -> None:
-    response = Response(RequestHead("GET", "/", "HTTP/1.1", "/", "", {}), Wire(), FIELDS, keep_alive=True)
+    response = Response(RequestHead("GET", "/", "HTTP/1.1", "/", "", {}), Wire(), Facts(FIELDS))
     with pytest.raises(ValueError, match="beyond Latin-1"):
         response.start_response("200 OK", [("A", value)])
 

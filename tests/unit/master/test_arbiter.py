@@ -63,16 +63,14 @@ def forget_log() -> Iterator[None]:
 def bury(arbiter: Arbiter) -> Callable[..., float]:
     """Let a worker of this age and this end be buried; returns the seconds until the next one may start.
 
-    It dies some time after the one before, unless it dies `together` with that.
+    It was born after the one before had died, unless it dies `together` with that.
     """
 
     def act(age: float = 0.0, status: int = CRASH, *, ready: bool = True, together: bool = False) -> float:
-        if not together:
-            arbiter._slower_at = 0.0
         ours, theirs = socket.socketpair()
         with theirs:
             child = Child(0, 1, ours)
-            child.born -= age
+            child.born -= age + together
             if ready:
                 theirs.send(b"ready\n")
                 child.listen()

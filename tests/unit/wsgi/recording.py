@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenhorn.http.head import Limits, RequestHead, parse_head
 from greenhorn.http.names import FieldNames
@@ -10,6 +10,15 @@ from greenhorn.wsgi.environ import environ_template
 from greenhorn.wsgi.exchange import Response, respond
 
 FIELDS = "Server: s\r\nDate: d\r\n"
+
+
+class Facts(NamedTuple):
+    """What an answer says of the server."""
+
+    fields: str = FIELDS
+    keep_alive: bool = True
+
+
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
 
@@ -110,7 +119,9 @@ def run(
     """Call the application for a request without a body, and keep what it raises."""
     head = make_head(method, version)
     output = output or RecordingOutput()
-    response = Response(head, output, FIELDS, head.keep_alive if keep_alive is None else keep_alive)
+    if keep_alive is not None:
+        head.keep_alive = keep_alive
+    response = Response(head, output, Facts())
     error = None
     try:
         respond(app, {"wsgi.early_hints": response.early_hints}, response)

@@ -10,7 +10,7 @@ from greenhorn.http.head import Limits, parse_head
 from greenhorn.http.names import FieldNames
 from greenhorn.wsgi.environ import build_environ
 from greenhorn.wsgi.exchange import FileWrapper, Response
-from unit.wsgi.recording import FIELDS, RecordingOutput, template
+from unit.wsgi.recording import Facts, RecordingOutput, template
 
 PEER = ("198.51.100.7", "4242")
 
@@ -22,7 +22,7 @@ def build(
     **changes: Any,
 ) -> dict[str, Any]:
     head = parse_head(raw.encode("latin-1"), FieldNames() if names is None else names, Limits())
-    response = Response(head, RecordingOutput(), FIELDS, keep_alive=True)
+    response = Response(head, RecordingOutput(), Facts())
     return build_environ(template(**changes), head, io.BytesIO(b"body"), response, peer, "the socket")
 
 
@@ -86,7 +86,7 @@ def test_each_request_has_an_environ_of_its_own():
     common = template()
     before = dict(common)
     head = parse_head(b"GET / HTTP/1.1\r\nHost: a", FieldNames(), Limits())
-    response = Response(head, RecordingOutput(), FIELDS, keep_alive=True)
+    response = Response(head, RecordingOutput(), Facts())
     first, second = (build_environ(common, head, io.BytesIO(), response, PEER, None) for _ in range(2))
     first.clear()
     assert second["PATH_INFO"] == "/"

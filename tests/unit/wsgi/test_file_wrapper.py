@@ -12,7 +12,7 @@ import pytest
 from greenhorn.errors import ClientGone
 from greenhorn.wsgi.exchange import FileWrapper, Response, respond
 from unit.net.sockets import buffers, connected, drain, open_files
-from unit.wsgi.recording import FIELDS, RecordingOutput, make_head, run
+from unit.wsgi.recording import Facts, RecordingOutput, make_head, run
 
 Start = Callable[..., Callable[[bytes], None]]
 CONTENT = bytes(number % 251 for number in range(200_000))
@@ -131,7 +131,7 @@ def send_file(app: Any, method: str = "GET", *, kernel: bool = True, leaves: boo
     with connected(buffers(kernel=kernel)) as (client, connection):
         if leaves:
             client.close()
-        response = Response(head, connection, FIELDS, keep_alive=True)
+        response = Response(head, connection, Facts())
         try:
             respond(app, {}, response)
         except ClientGone as raised:
