@@ -89,7 +89,7 @@ def is_pending(pid: int, number: signal.Signals) -> bool:
     return bool(int(mask, 16) >> (number - 1) & 1)
 
 
-def test_a_request_that_follows_on_a_kept_connection_at_term_is_served_or_not_begun(holding: StartServer):
+def test_a_request_that_follows_on_a_kept_connection_at_term_is_served(holding: StartServer):
     site = holding()
     kept = [connect(site) for _ in range(10)]
     readers = [AnswerReader(connection) for connection in kept]
@@ -104,8 +104,7 @@ def test_a_request_that_follows_on_a_kept_connection_at_term_is_served_or_not_be
     wait_until(lambda: is_pending(pid, signal.SIGTERM), what="the master's signal to the worker")
     os.kill(pid, signal.SIGCONT)
     for connection, reader in zip(kept, readers, strict=True):
-        answer = reader.read()
-        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        assert reader.read().status == 200  # "close" or not: it may be begun before the worker looks at its signals
         assert reader.rest() == b""
         connection.close()
     assert site.wait(QUICK) == 0
