@@ -1,5 +1,6 @@
 """What becomes of clients that let the server wait: all of them wait at once, and each ends as it should."""
 
+import select
 import selectors
 import socket
 import time
@@ -127,3 +128,16 @@ def test_each_408_has_its_line_in_the_access_log(site: Server, waits: dict[str, 
     lines = [line for line in refusals(site) if line[3] == "408"]
     assert len(lines) == expected == len(CLIENTS) - 3
     assert {line[5] for line in lines} == {"the head did not come in time", "the body did not come in time"}
+
+
+def test_clients_that_are_busy_whenever_the_server_looks_gain_no_time(site: Server):
+    waiting = {connect(site) for _ in range(30)}
+    began = time.monotonic()
+    for connection in waiting:
+        connection.sendall(HALF_HEAD)
+    while waiting and time.monotonic() < began + LATEST:
+        for connection in waiting:
+            connection.sendall(b"x")
+        waiting -= set(select.select(waiting, [], [], 0)[0])
+    late = len(waiting)
+    assert late == 0, f"{late} heads of {TIMEOUT} s are still awaited after {LATEST:g} s"
