@@ -83,6 +83,7 @@ class Connection:
         "buffers",
         "checked",
         "deadline",
+        "deaf",
         "discarded",
         "drained",
         "fd",
@@ -128,6 +129,8 @@ class Connection:
         """Read and not yet parsed."""
         self.checked = 0
         """How much of the buffer was found to be no whole head."""
+        self.deaf = False
+        """Whether nothing more is read: only the end of the stream is waited for."""
         self.discarded = 0
         """How many bytes were thrown away after the last answer."""
         self.requests = 0

@@ -19,6 +19,8 @@ class Poller(Protocol):
 
     READ: int
     WRITE: int
+    END: int
+    """What a descriptor is armed for that is to be reported only when the client ends its stream, if ever."""
     ENDING: int
     """Events that say more than that it is ready: the client ended its stream, or the connection is broken."""
     keeps_watching: bool
@@ -54,6 +56,7 @@ class EpollPoller:
 
     READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
     WRITE = select.EPOLLOUT | select.EPOLLET
+    END = select.EPOLLRDHUP | select.EPOLLET
     ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
     keeps_watching = True
 
@@ -92,6 +95,7 @@ class SelectorPoller:
 
     READ = selectors.EVENT_READ
     WRITE = selectors.EVENT_WRITE
+    END = 0
     ENDING = 0
     keeps_watching = False
 

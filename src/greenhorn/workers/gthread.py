@@ -275,9 +275,11 @@ class ThreadWorker(Worker):
                 connection.deadline = time.monotonic() + self._timeouts[outcome]
                 connection.was = outcome
             connection.state = outcome
-            self.poller.arm(connection.fd, self.poller.WRITE if outcome is State.FLUSH else self.poller.READ)
+            poller = self.poller
+            interest = poller.WRITE if outcome is State.FLUSH else poller.END if connection.deaf else poller.READ
+            poller.arm(connection.fd, interest)
             self._parked[connection.fd] = connection
-            if connection.woken:
+            if connection.woken and not connection.deaf:
                 self._reclaim(connection)
 
     def _reclaim(self, connection: Connection) -> None:

@@ -22,7 +22,7 @@ BODY_READ = 262144
 BODY_PER_TURN = 1048576
 """Bytes of a body that one turn takes before others have theirs."""
 LINGER_BYTES = 65536
-"""Bytes that are thrown away while a client takes note of the last answer."""
+"""Bytes that are thrown away while a client takes note of the last answer; more stay unread."""
 
 
 class Service:
@@ -220,18 +220,19 @@ def collect(connection: Connection, service: Service) -> State:
 def exchange(connection: Connection, service: Service, head: RequestHead, body: BinaryIO) -> State:
     """Run the application for one whole request, and say what becomes of the connection."""
     response = Response(head, connection, service)
+    template = connection.template
     failed = False
     try:
-        template = connection.template
         if connection.names.told_scheme:
             template = with_scheme(template, head, service)
         environ = build_environ(template, head, body, response, connection.peer, connection.socket)
+    except HTTPError as error:
+        return refuse(connection, service, error, head)
+    try:
         respond(service.app, environ, response)
     except ClientGone:
         service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
         return State.CLOSED
-    except HTTPError as error:
-        return refuse(connection, service, error, head)
     except BaseException:
         service.log.exception("Error handling request %s", head.target)
         if not response.head_sent:
@@ -290,14 +291,16 @@ def part(connection: Connection, *, told: bool) -> State:
 
 
 def discard(connection: Connection, _: Service) -> State:
-    """The turn of a connection that was parted from: throw away what comes, until the client ends it too."""
-    while True:
-        data = connection.recv(LINGER_BYTES)
-        if data is None:
-            return State.LINGER
+    """The turn of a connection that was parted from: throw away what comes, until the client ends it too.
+
+    Beyond a certain amount nothing more is read: the client finds no room to send, and has time to read the answer.
+    """
+    while data := connection.recv(LINGER_BYTES):
         connection.discarded += len(data)
-        if not data or connection.discarded > LINGER_BYTES:
-            return State.CLOSED
+        if connection.discarded > LINGER_BYTES:
+            connection.deaf = True
+            return State.LINGER
+    return State.LINGER if data is None else State.CLOSED
 
 
 def refuse(
