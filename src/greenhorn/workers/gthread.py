@@ -270,6 +270,9 @@ class ThreadWorker(Worker):
             self.poller.forget(connection.fd)
         else:
             if outcome is connection.was and outcome in ABSOLUTE:
+                if connection.deadline <= 0:  # a client that is never parked when a sweep looks
+                    self._expire(connection, outcome)
+                    return
                 connection.deadline += time.monotonic()
             else:
                 connection.deadline = time.monotonic() + self._timeouts[outcome]
