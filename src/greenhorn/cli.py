@@ -11,6 +11,8 @@ from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.arbiter import Arbiter, find_worker_class
 from greenhorn.net.listener import parse_address
 
+INTERRUPTED = 130
+"""Exit code after Ctrl-C before the master was there, as shells have it."""
 WIDEST_VALUE = 44
 """Up to this width the origins of --print-config stand below each other."""
 
@@ -22,11 +24,25 @@ def main(argv: list[str] | None = None) -> int:
     `Arbiter.run()` returns. --help, --version and faults of the command line (code 2) raise SystemExit, as
     argparse does.
     """
+    open_standard_streams()
     try:
         return _run(load_configuration(argv))
+    except KeyboardInterrupt:
+        return INTERRUPTED
     except (ConfigError, AppLoadError) as wrong:
         print(f"greenhorn: error: {wrong}", file=sys.stderr)
         return 1
+
+
+def open_standard_streams() -> None:
+    """Put /dev/null where standard input, output or error is closed: the number must not become a socket's."""
+    for fd, name in enumerate(("stdin", "stdout", "stderr")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free, which is this one
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 
 def _run(configuration: Configuration) -> int:
@@ -36,6 +52,8 @@ def _run(configuration: Configuration) -> int:
     surround(settings)
     if settings.print_config:
         print("\n".join(listing(configuration)), flush=True)
+    if settings.wsgi_app is None and settings.print_config and not settings.check_config:
+        return 0
     if settings.wsgi_app is None:
         raise ConfigError(
             "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "

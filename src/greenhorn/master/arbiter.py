@@ -26,6 +26,8 @@ SHORTEST_LIFE = 10.0
 """Seconds: a worker that dies younger delays the next one, longer each time."""
 FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
+LONGEST_DELAY_OF_READY = 5.0
+"""The same for workers that were ready when they died: each one serves for a while at least."""
 HURRY = 2.0
 """Seconds that a quick stop gives the workers."""
 
@@ -86,6 +88,8 @@ class Arbiter:
         for listener in self.listeners:
             self.log.info("Listening at: %s (%d)", listener, self.pid)
         self.log.info("Using worker: %s", self.settings.worker_class)
+        if not self.settings.workers:
+            self.log.warning("workers is 0: nobody serves")
 
     def _wait(self, timeout: float) -> None:
         """Sleep until a signal or a child's line comes, and read the lines."""
@@ -112,7 +116,11 @@ class Arbiter:
 
     def _spawn_missing(self) -> None:
         while len(self.children) < self.settings.workers and time.monotonic() >= self._spawn_at:
-            self._spawn()
+            try:
+                self._spawn()
+            except OSError as error:  # of processes, memory or descriptors: there may be some again soon
+                self._spawn_at = time.monotonic() + TICK
+                self.log.error("Cannot start a worker: %s; trying again in %.0f s", error, TICK)  # noqa: TRY400 - said
 
     def _nap(self) -> float:
         """Seconds until there is something to do unasked."""
@@ -127,12 +135,18 @@ class Arbiter:
         sys.stdout.flush()
         sys.stderr.flush()
         signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
-        pid = os.fork()
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+            ours.close()
+            theirs.close()
+            raise
         if not pid:
             self._become(worker, ours)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
         theirs.close()
-        child = self.children[pid] = Child(pid, self._age, ours)
+        child = self.children[pid] = Child(pid, ours)
         self._selector.register(child.channel, selectors.EVENT_READ, child)
 
     def _become(self, worker: Worker, ours: socket.socket) -> None:
@@ -144,7 +158,12 @@ class Arbiter:
         for sibling in self.children.values():
             sibling.close()
         self.log.info("Booting worker with pid: %d", os.getpid())
-        sys.exit(worker.boot())
+        try:
+            code = worker.boot()
+        except OSError:
+            self.log.exception("Exception in worker process")  # it must not reach the master's code above
+            code = BOOT_FAILED
+        sys.exit(code)
 
     def _reap(self) -> None:
         while True:
@@ -181,11 +200,12 @@ class Arbiter:
         tell(
             "Worker (pid:%d) %s%s",
             child.pid,
-            describe_end(status),
+            describe_end(status, expected=child.aborted),
             f"; the next one starts in {self._delay:.2g} s" if self._delay else "",
         )
         if lived_long or child.born >= self._slowed_at:  # older ones died of the same cause as the one before
-            self._delay = min(max(FIRST_DELAY, 2 * self._delay), LONGEST_DELAY)
+            longest = LONGEST_DELAY_OF_READY if child.ready else LONGEST_DELAY
+            self._delay = min(max(FIRST_DELAY, 2 * self._delay), longest)
             self._slowed_at = now
 
     def _abort_silent(self) -> None:

@@ -10,10 +10,9 @@ import time
 class Child:
     """A worker process: its pid, what it told, and when it last did. Owned by the master's only thread."""
 
-    def __init__(self, pid: int, age: int, channel: socket.socket) -> None:
+    def __init__(self, pid: int, channel: socket.socket) -> None:
         channel.setblocking(False)
         self.pid = pid
-        self.age = age
         self.channel = channel
         self.born = time.monotonic()
         self.last_beat = self.born
@@ -49,11 +48,11 @@ class Child:
         self.channel.close()
 
 
-def describe_end(status: int) -> str:
-    """What a wait status says, in words."""
+def describe_end(status: int, *, expected: bool = False) -> str:
+    """What a wait status says, in words; `expected`: the master itself ended the process."""
     if os.WIFSIGNALED(status):
         number = os.WTERMSIG(status)
-        hint = ", perhaps because the system is out of memory" if number == signal.SIGKILL else ""
+        hint = ", perhaps because the system is out of memory" if number == signal.SIGKILL and not expected else ""
         name = signal.Signals(number).name if number in set(signal.Signals) else f"signal {number}"
         return f"was ended by {name}{hint}"
     return f"exited with code {os.waitstatus_to_exitcode(status)}"

@@ -2,8 +2,10 @@
 
 import contextlib
 import enum
+import math
 import select
 import socket
+import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -24,8 +26,7 @@ class State(enum.IntEnum):
     LINGER = 5  # the last answer is sent; the poller waits for the client's end
     QUEUED = 6  # ready; waits for a thread
     ACTIVE = 7  # a thread has it
-    DETACHED = 8  # the application took the socket
-    CLOSED = 9
+    CLOSED = 8
 
 
 ARMED = frozenset((State.NEW, State.HEAD, State.BODY, State.IDLE, State.FLUSH, State.LINGER))
@@ -45,11 +46,9 @@ TRANSITIONS: dict[State, frozenset[State]] = {
             State.FLUSH,
             State.LINGER,
             State.QUEUED,
-            State.DETACHED,
             State.CLOSED,
         )
     ),
-    State.DETACHED: frozenset(),
     State.CLOSED: frozenset(),
 }
 """Every move there is; tests run the server with each of them checked."""
@@ -118,7 +117,8 @@ class Connection:
         self.buffers = buffers
         self.state = State.NEW
         self.was = State.NEW
-        """The last state in which the poller owned it: a deadline that is absolute is kept while that stays."""
+        """The last state in which the poller owned it: its deadline is kept while that stays, unless a turn that made
+        progress has set this to ACTIVE."""
         self.drained = False
         """Whether all was read that had come, so that anything new will be told."""
         self.woken = False
@@ -213,20 +213,28 @@ class Connection:
         self.outbox.hold_file(region.with_own_descriptor())
         self.flush()
 
-    def flush(self) -> bool:
-        """Send what waits and the socket takes; whether nothing waits any more. Raises `ClientGone`."""
+    def flush(self) -> int:
+        """Send what waits and the socket takes, and return how many bytes; the outbox is gone when nothing waits.
+
+        Raises `ClientGone`.
+        """
         outbox = self.outbox
-        if outbox is not None:
-            outbox.flush(self.socket)
-            if outbox.size:
-                return False
+        if outbox is None:
+            return 0
+        sent = outbox.flush(self.socket)
+        if not outbox.size:
             outbox.close()
             self.outbox = None
-        return True
+        return sent
 
     def _relieve(self, outbox: Outbox) -> None:
         """Give the socket a chance, and hold the thread while more is kept than may be."""
-        outbox.flush(self.socket)
+        patience = self.buffers.patience or math.inf
+        now = time.monotonic()
+        if outbox.flush(self.socket) or not outbox.stuck_since:
+            outbox.stuck_since = now
+        elif now - outbox.stuck_since > patience:
+            raise ClientGone("the client stopped reading")
         while outbox.size > self.buffers.most:
             waiting = select.poll()
             waiting.register(self.fd, select.POLLOUT)

@@ -1,5 +1,7 @@
 """What of an answer the socket has not taken yet: bytes, regions of files, and a temporary file for the rest."""
 
+import contextlib
+import io
 import os
 import socket
 import stat
@@ -13,6 +15,8 @@ from greenhorn.errors import ClientGone
 PER_TURN = 4 * 1024 * 1024
 """Bytes that one turn sends at the most: a client that takes all it gets does not keep a thread either."""
 PER_CALL = 1024 * 1024
+SMALL_PIECE = 4096
+"""Pieces are joined up to this size: each costs memory of its own."""
 LARGEST_FILE = 16 * 1024 * 1024
 """A temporary file is not reused in part: beyond this size the next one is begun, so that what was sent is freed."""
 
@@ -29,12 +33,19 @@ class FileRegion:
 
     @classmethod
     def rest_of(cls, file: Any) -> "FileRegion | None":
-        """From where `file` stands to its end; None for what is no regular file with a descriptor."""
+        """From where `file` stands to its end; None for what is no plain regular file.
+
+        Of objects around a file, such as those of tempfile and Django, `file.file` is asked. Others, such as those
+        of gzip, have a descriptor as well, whose bytes are not theirs.
+        """
+        file = getattr(file, "file", file)
+        if not isinstance(file, io.FileIO) and not isinstance(getattr(file, "raw", None), io.FileIO):
+            return None
         try:
             fd = file.fileno()
             offset = file.tell()
             status = os.fstat(fd)
-        except (AttributeError, OSError, TypeError, ValueError):
+        except (OSError, ValueError):
             return None
         if not stat.S_ISREG(status.st_mode):
             return None
@@ -58,7 +69,8 @@ class FileRegion:
 
     def close(self) -> None:
         """Give the descriptor back."""
-        os.close(self.fd)
+        with contextlib.suppress(OSError):  # whoever closed it, it is closed
+            os.close(self.fd)
 
 
 class Piece(NamedTuple):
@@ -75,7 +87,7 @@ class Outbox:
     Bytes that are pushed are kept in memory up to `memory`, beyond that in a temporary file in `folder`.
     """
 
-    __slots__ = ("_entries", "_folder", "_in_memory", "_memory", "_spill", "size")
+    __slots__ = ("_entries", "_folder", "_in_memory", "_memory", "_spill", "size", "stuck_since")
 
     def __init__(self, memory: int, folder: str | None) -> None:
         self._entries: deque[Piece | FileRegion] = deque()
@@ -85,6 +97,8 @@ class Outbox:
         self._spill: FileRegion | None = None
         self.size = 0
         """Bytes that wait, wherever they are."""
+        self.stuck_since = 0.0
+        """Since when the client has not taken a byte although the application went on; kept by the connection."""
 
     def hold(self, data: bytes | memoryview) -> None:
         """Queue bytes that somebody else keeps alive anyway: they never go to the temporary file."""
@@ -101,11 +115,9 @@ class Outbox:
 
     def push(self, data: bytes) -> None:
         """Queue bytes that were made for this client; raises `OSError` when the temporary folder fails."""
-        self.size += len(data)
         if self._spill is None:
             if self._in_memory + len(data) <= self._memory:
-                self._entries.append(Piece(memoryview(data), counts=True))
-                self._in_memory += len(data)
+                self._push_to_memory(data)
                 return
             fd, path = tempfile.mkstemp(dir=self._folder, prefix="greenhorn-")
             Path(path).unlink()
@@ -114,8 +126,18 @@ class Outbox:
         spill = self._spill
         _write_at(spill, data)
         spill.count += len(data)
+        self.size += len(data)
         if spill.offset + spill.count >= LARGEST_FILE:
             self._spill = None
+
+    def _push_to_memory(self, data: bytes) -> None:
+        last = self._entries[-1] if self._entries else None
+        if isinstance(last, Piece) and last.counts and len(last.data) + len(data) <= SMALL_PIECE:
+            self._entries[-1] = Piece(memoryview(last.data.tobytes() + data), counts=True)
+        else:
+            self._entries.append(Piece(memoryview(data), counts=True))
+        self._in_memory += len(data)
+        self.size += len(data)
 
     def flush(self, sock: socket.socket) -> int:
         """Send what the socket takes, up to `PER_TURN`; returns how many bytes. Raises `ClientGone`."""

@@ -1,8 +1,12 @@
 """A request's body on its way in: in memory up to a cap, then in an unlinked temporary file."""
 
+import contextlib
 import io
 import tempfile
 from typing import BinaryIO, cast
+
+MOST_PARTS = 64
+"""Pieces that are kept apart: each costs memory of its own."""
 
 
 class Spool:
@@ -26,6 +30,8 @@ class Spool:
         self.size += len(data)
         if self._file is None:
             self._parts.append(data)
+            if len(self._parts) >= MOST_PARTS:
+                self._parts = [b"".join(self._parts)]
             if self.size <= self._memory:
                 return
             self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder, prefix="greenhorn-"))  # noqa: SIM115 - `close` ends it
@@ -45,4 +51,5 @@ class Spool:
         """Give memory and file back; may be called again."""
         self._parts.clear()
         if self._file is not None:
-            self._file.close()
+            with contextlib.suppress(OSError):  # what a full disk has not taken is not wanted any more
+                self._file.close()

@@ -25,12 +25,16 @@ class ErrorStream:
 
     def write(self, text: str) -> int:
         """Write `text` at once and return its length."""
-        self._handler.acquire()
+        handler = self._handler
+        handler.acquire()
         try:
-            self._handler.stream.write(text)
-            self._handler.flush()
+            if handler.stream is None and isinstance(handler, logging.FileHandler):
+                # The application has configured logging, which closes every handler; this one opens again at need.
+                handler.stream = handler._open()  # noqa: SLF001 - as FileHandler.emit does
+            handler.stream.write(text)
+            handler.flush()
         finally:
-            self._handler.release()
+            handler.release()
         return len(text)
 
     def writelines(self, lines: Any) -> None:
@@ -66,6 +70,10 @@ class Logger:
             old.close()
         self.error_log.addHandler(handler)
         self.stream = ErrorStream(handler)
+
+    def stay(self) -> None:
+        """Undo what an application does to loggers that it does not know when it configures logging."""
+        self.error_log.disabled = False
 
     def critical(self, msg: str, *args: Any, **kwargs: Any) -> None:
         """Log what ends the server."""

@@ -80,11 +80,15 @@ class Worker:
             self.service = self._build_service()
             self.init()
         except AppLoadError as error:
+            self.log.stay()
             self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
             return error.exit_code
         except Exception:
             self.log.exception("Exception in worker process")
             return BOOT_FAILED
+        self.log.stay()
+        # Again: an application may have used signals, or an event loop that does, while it was imported.
+        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         for name in STOPPING:
             signal.signal(getattr(signal, f"SIG{name}"), _noted)
         self.log.info("Worker ready (pid: %d)", self.pid)

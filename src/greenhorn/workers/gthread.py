@@ -28,10 +28,10 @@ SHORT_TICK = 0.1
 FAREWELL = 0.5
 """Seconds that a worker which is told to stop gives connections on which it has no request."""
 TELL_PAUSE_EVERY = 60.0
+SILENT = 1.0
+"""Seconds without a byte after which a new connection counts as idle where room is needed."""
 
 BETWEEN_REQUESTS = frozenset((State.NEW, State.IDLE))
-ABSOLUTE = frozenset((State.HEAD, State.LINGER))
-"""States whose time is for all of the head or the farewell: no byte renews it, only waiting in the queue is free."""
 EXPIRED = {
     State.HEAD: HTTPError(408, "the head did not come in time"),
     State.BODY: HTTPError(408, "the body did not come in time"),
@@ -53,8 +53,9 @@ class ThreadWorker(Worker):
         self.poller = best_poller()
         self.pool: Pool[Connection] = Pool(settings.threads, self.work)
         self.connections: dict[int, Connection] = {}
-        self._parked: dict[int, Connection] = {}
-        """The connections that wait for their client. Taking one out, which is atomic, is taking it over."""
+        self._parked: dict[Connection, bool] = {}
+        """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
+        over."""
         self._buffers: Buffers = self.buffers()
         self._trusted = Networks(settings.forwarded_allow_ips)
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
@@ -89,11 +90,13 @@ class ThreadWorker(Worker):
             wait = 0.0 if pool.oversee() else self._tick_at - time.monotonic()
             ready = []
             for fd, events in poller.wait(max(0.0, wait)):
-                connection = parked.pop(fd, None) or self._wake_or_attend(fd)
-                if connection is not None:
+                connection = connections.get(fd)
+                if connection is None:
+                    self._attend(fd)
+                elif parked.pop(connection, False) or self._wake(connection):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     connection.woken = events & ending != 0
-                    if connection.state in ABSOLUTE:
+                    if connection.state is not IDLE:
                         connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
                     connection.state = State.QUEUED
                     ready.append(connection)
@@ -130,14 +133,10 @@ class ThreadWorker(Worker):
             self.poller.forget(fd)
         self._listeners.clear()
 
-    def _wake_or_attend(self, fd: int) -> Connection | None:
-        """The connection of `fd`, if it was parked just now; a thread that still has it is told that there is news."""
-        connection = self.connections.get(fd)
-        if connection is None:
-            self._attend(fd)
-            return None
+    def _wake(self, connection: Connection) -> bool:
+        """Tell whoever has the connection that there is news; whether it was parked just now, and is ours."""
         connection.woken = True
-        return self._parked.pop(fd, None)  # the thread may have parked it before it could see that
+        return self._parked.pop(connection, False)  # parked before its thread could see that
 
     def _attend(self, fd: int) -> None:
         """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
@@ -162,7 +161,8 @@ class ThreadWorker(Worker):
 
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
-            if len(self.connections) >= self.settings.worker_connections and not self.service.draining:
+            full = len(self.connections) >= self.settings.worker_connections and not self.service.draining
+            if full and not self._make_room():
                 self._pause(f"worker_connections ({self.settings.worker_connections}) are open")
                 return
             try:
@@ -178,8 +178,29 @@ class ThreadWorker(Worker):
             connection.trusted = peer is None or peer[0] in self._trusted
             connection.names = self._names[connection.trusted]
             connection.deadline = time.monotonic() + self._timeouts[State.NEW]
-            self.connections[connection.fd] = self._parked[connection.fd] = connection
-            self.poller.add(connection.fd)
+            self.connections[connection.fd] = connection
+            try:
+                self.poller.add(connection.fd)
+            except OSError as error:
+                self._close(connection)
+                self._pause(str(error))
+                return
+            self._parked[connection] = True
+
+    def _make_room(self) -> bool:
+        """Close the connections that have been idle for longest, a few of them; whether there was any."""
+        now = time.monotonic()
+        silent_since = now + self._timeouts[State.NEW] - SILENT
+        closed = 0
+        for connection in list(self._parked):
+            state = connection.state
+            idle = state is IDLE or (state is State.NEW and connection.deadline < silent_since)
+            if idle and self._parked.pop(connection, False):
+                self._close(connection)
+                closed += 1
+                if closed == ACCEPTS:
+                    break
+        return closed > 0
 
     def _pause(self, reason: str) -> None:
         """Accept nothing for a moment; who connects waits in the kernel's queue."""
@@ -218,16 +239,19 @@ class ThreadWorker(Worker):
     def _sweep(self, now: float) -> None:
         """End the waits whose time is up."""
         farewell = now >= self._farewell_at
-        for fd, connection in list(self._parked.items()):
+        for connection in list(self._parked):
             state = connection.state
             over = connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)
-            if over and self._parked.pop(fd, None) is not None:
+            if over and self._parked.pop(connection, False):
                 self._expire(connection, state)
 
     def _expire(self, connection: Connection, state: State) -> None:
         outcome = State.CLOSED
-        if state in EXPIRED:
-            outcome = refuse(connection, self.service, EXPIRED[state])
+        try:
+            if state in EXPIRED:
+                outcome = refuse(connection, self.service, EXPIRED[state])
+        except Exception:
+            self.log.exception("cannot tell a client that its time is up")
         self.settle(connection, outcome)
 
     # What pool threads do.
@@ -237,7 +261,7 @@ class ThreadWorker(Worker):
         connection.state = State.ACTIVE
         try:
             outcome = connection.turn(connection, self.service)
-        except OSError as error:  # ClientGone, or the socket itself
+        except (ConnectionError, TimeoutError) as error:  # ClientGone is one
             self.log.debug("a client is gone: %s", error)
             outcome = State.CLOSED
         except BaseException:
@@ -247,14 +271,17 @@ class ThreadWorker(Worker):
             # What settle() would do, but without a call of the kernel: this is the hot path.
             connection.deadline = time.monotonic() + self._keepalive
             connection.was = connection.state = IDLE
-            self._parked[connection.fd] = connection
+            self._parked[connection] = True
             if connection.woken:
                 self._reclaim(connection)
         else:
-            self.settle(connection, outcome)
+            try:
+                self.settle(connection, outcome)
+            except BaseException:
+                self.log.exception("a connection cannot be settled")
 
     def settle(self, connection: Connection, outcome: State) -> None:
-        """Do what the outcome of a turn asks for: park, queue or close. The only code that does.
+        """Do what the outcome of a turn asks for: park, queue or close.
 
         The deadline is set before the state, then the connection is armed, then parked, and then touched no more:
         it belongs to whoever takes it out of the parked ones.
@@ -264,40 +291,44 @@ class ThreadWorker(Worker):
         elif outcome is State.QUEUED:
             connection.state = State.QUEUED
             self.pool.put(connection)
-        elif outcome is State.DETACHED:
-            connection.state = State.DETACHED
-            del self.connections[connection.fd]
-            self.poller.forget(connection.fd)
         else:
-            if outcome is connection.was and outcome in ABSOLUTE:
-                if connection.deadline <= 0:  # a client that is never parked when a sweep looks
-                    self._expire(connection, outcome)
-                    return
-                connection.deadline += time.monotonic()
-            else:
+            if outcome is not connection.was or outcome is IDLE:
                 connection.deadline = time.monotonic() + self._timeouts[outcome]
                 connection.was = outcome
-            connection.state = outcome
+            elif connection.deadline > 0:
+                connection.deadline += time.monotonic()
+            else:  # its time ran out between two sweeps
+                self._expire(connection, outcome)
+                return
             poller = self.poller
             interest = poller.WRITE if outcome is State.FLUSH else poller.END if connection.deaf else poller.READ
-            poller.arm(connection.fd, interest)
-            self._parked[connection.fd] = connection
+            try:
+                poller.arm(connection.fd, interest)
+            except OSError:  # the application closed the socket
+                self._close(connection)
+                return
+            connection.state = outcome
+            self._parked[connection] = True
             if connection.woken and not connection.deaf:
                 self._reclaim(connection)
 
     def _reclaim(self, connection: Connection) -> None:
         """Queue a connection on which something happened while a thread had it, unless it was taken already."""
-        if self._parked.pop(connection.fd, None) is not None:
+        if self._parked.pop(connection, False):
             connection.woken = False
-            if connection.state in ABSOLUTE:
+            if connection.state is not IDLE:
                 connection.deadline -= time.monotonic()
             connection.state = State.QUEUED
             self.pool.put(connection)
 
     def _close(self, connection: Connection) -> None:
         connection.state = State.CLOSED
-        del self.connections[connection.fd]
-        self.poller.forget(connection.fd)  # before the number can come back
+        fd = connection.fd
+        if connection.socket.fileno() == fd:
+            del self.connections[fd]
+            self.poller.forget(fd)  # before the number can come back
+        elif self.connections.get(fd) is connection:  # the application closed it, and nobody has the number yet
+            del self.connections[fd]
         connection.close()
         if self.service.draining:
             self.poller.wake()

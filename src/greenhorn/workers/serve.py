@@ -1,8 +1,9 @@
 """The turns of a connection: what a pool thread does with one that is ready, and which state it goes to."""
 
 import io
+import os
 from collections.abc import Callable, Mapping
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, NoReturn
 
 from greenhorn.errors import ClientGone, HTTPError
 from greenhorn.http.body import ChunkedBody, LengthBody
@@ -43,6 +44,7 @@ class Service:
         "leniency",
         "limits",
         "log",
+        "pid",
         "proxies",
         "proxy_versions",
         "secure_schemes",
@@ -75,6 +77,7 @@ class Service:
         self.secure_schemes = secure_schemes
         self.proxy_versions = proxy_versions
         self.proxies = proxies
+        self.pid = os.getpid()
         self.fields = fields
         """The field lines Server and Date."""
         self.draining = False
@@ -159,6 +162,7 @@ def begin_body(connection: Connection, service: Service, head: RequestHead) -> S
     limit = service.limits.body
     connection.head = head
     connection.turn = collect
+    connection.was = State.ACTIVE  # a new body has its own time
     connection.drained = False
     if head.length is None:
         connection.body = ChunkedBody(service.limits)
@@ -193,6 +197,7 @@ def collect(connection: Connection, service: Service) -> State:
             if service.limits.body and spool.size > service.limits.body:
                 raise HTTPError(413, "the body is larger than limit_request_body")  # noqa: TRY301 - one way to refuse
             taken += len(data)
+            connection.was = State.ACTIVE  # a client that sends has new time
             if taken >= BODY_PER_TURN and not body.done:
                 return State.BODY
             data = b""
@@ -233,7 +238,9 @@ def exchange(connection: Connection, service: Service, head: RequestHead, body: 
     except ClientGone:
         service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
         return State.CLOSED
-    except BaseException:
+    except BaseException as error:
+        if os.getpid() != service.pid:
+            leave_fork(error)
         service.log.exception("Error handling request %s", head.target)
         if not response.head_sent:
             return refuse(connection, service, HTTPError(500, "the application failed"), head, told=True)
@@ -252,6 +259,12 @@ def exchange(connection: Connection, service: Service, head: RequestHead, body: 
     return part(connection, told=not head.keep_alive)
 
 
+def leave_fork(error: BaseException) -> NoReturn:
+    """End a process that the application forked off, where it means to end or fails: it must not answer as well."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
 def with_scheme(template: Environ, head: RequestHead, service: Service) -> Environ:
     """The template with the scheme that a trusted proxy tells in this request, if it does; raises `HTTPError` 400."""
     scheme = scheme_from_proxy(head.fields, service.secure_schemes)
@@ -262,13 +275,16 @@ def drain_later(connection: Connection, *, stays: bool) -> State:
     """Leave the rest of an answer to the turns in which the client reads."""
     connection.stays = stays
     connection.turn = flush
+    connection.was = State.ACTIVE  # a new answer has its own time
     connection.drained = False
     return State.FLUSH
 
 
 def flush(connection: Connection, _: Service) -> State:
     """The turn of a connection whose client has not read all of an answer."""
-    if not connection.flush():
+    if connection.flush():
+        connection.was = State.ACTIVE  # a client that reads has new time
+    if connection.outbox is not None:
         return State.FLUSH
     if not connection.stays:
         return part(connection, told=False)

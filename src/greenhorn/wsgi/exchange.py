@@ -80,6 +80,9 @@ class Response:
     head_sent = False
     sent = 0
     complaint: str | None = None
+    full = False
+    """Whether no more of the body can leave, whatever the application goes on to give."""
+    finished = False
     _lines = ""
     _length: int | None = None
     _bodiless = False
@@ -137,16 +140,22 @@ class Response:
     def early_hints(self, headers: Sequence[tuple[str, str]]) -> None:
         """Send a 103 with these headers; nothing happens for HTTP/1.0 or after the head."""
         data = early_hints(headers)
-        if not self.head_sent and self._head.version == "HTTP/1.1":
+        if not (self.head_sent or self.finished) and self._head.version == "HTTP/1.1":
             self._output.send(data)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body, after the head if that has not left; raises `ClientGone`."""
         data = _as_bytes(data)
+        if self.finished:
+            raise RuntimeError("write() was called after the answer was complete")
         if not data:
             return
         head = b"" if self.head_sent else self._render_head(None)
-        body = b"" if self._bodiless else self._cut(data)
+        if self._bodiless:
+            self.full = True
+            body = b""
+        else:
+            body = self._cut(data)
         if body and self._chunked:
             body = chunk(body)
         if head or body:
@@ -208,6 +217,7 @@ class Response:
         """What of `data` may leave: not more than Content-Length says."""
         if self._length is not None and len(data) > self._length - self.sent:
             self.complaint = f"the body has more bytes than Content-Length says, which is {self._length}"
+            self.full = True
             data = data[: self._length - self.sent]
         self.sent += len(data)
         return data
@@ -274,8 +284,11 @@ def respond(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], respon
         elif not (isinstance(chunks, FileWrapper) and response.send_file(chunks)):
             for piece in chunks:
                 response.write(piece)
+                if response.full:
+                    break  # nobody would notice the client leave: such a body may be endless
             response.finish()
     finally:
+        response.finished = True
         close = getattr(chunks, "close", None)
         if close is not None:
             close()

@@ -65,7 +65,7 @@ def test_a_new_setting_says_that_gunicorn_has_none():
 
 @pytest.mark.parametrize(
     "name",
-    ["keyfile", "certfile", "ca_certs", "cert_reqs", "ssl_context", "user", "group", "umask", "daemon"],
+    ["keyfile", "certfile", "ca_certs", "cert_reqs", "user", "group", "umask", "daemon"],
 )
 def test_tls_privileges_and_the_background_are_never_ignored(name: str):
     assert next(foreign for foreign in FOREIGN if foreign.name == name).refused

@@ -11,7 +11,14 @@ import pytest
 
 from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
-from greenhorn.master.arbiter import FIRST_DELAY, LONGEST_DELAY, SHORTEST_LIFE, Arbiter, find_worker_class
+from greenhorn.master.arbiter import (
+    FIRST_DELAY,
+    LONGEST_DELAY,
+    LONGEST_DELAY_OF_READY,
+    SHORTEST_LIFE,
+    Arbiter,
+    find_worker_class,
+)
 from greenhorn.master.child import Child
 from greenhorn.workers.gthread import ThreadWorker
 
@@ -69,7 +76,7 @@ def bury(arbiter: Arbiter) -> Callable[..., float]:
     def act(age: float = 0.0, status: int = CRASH, *, ready: bool = True, together: bool = False) -> float:
         ours, theirs = socket.socketpair()
         with theirs:
-            child = Child(0, 1, ours)
+            child = Child(0, ours)
             child.born -= age + together
             if ready:
                 theirs.send(b"ready\n")
@@ -85,12 +92,15 @@ def test_the_first_worker_that_dies_is_replaced_at_once(bury: Callable[..., floa
     assert bury() < FIRST_DELAY / 2
 
 
-def test_workers_that_die_young_are_replaced_later_each_time_up_to_a_longest_delay(bury: Callable[..., float]):
-    delays = [bury() for _ in range(12)]
+@pytest.mark.parametrize(("ready", "longest"), [(False, LONGEST_DELAY), (True, LONGEST_DELAY_OF_READY)])
+def test_workers_that_die_young_are_replaced_later_each_time_up_to_a_longest_delay(
+    bury: Callable[..., float], ready: bool, longest: float
+):
+    delays = [bury(ready=ready) for _ in range(12)]
     assert delays[0] < FIRST_DELAY / 2
     for number, delay in enumerate(delays[1:]):
-        assert delay == pytest.approx(min(FIRST_DELAY * 2**number, LONGEST_DELAY), abs=0.1)
-    assert delays[-1] == pytest.approx(LONGEST_DELAY, abs=0.1)
+        assert delay == pytest.approx(min(FIRST_DELAY * 2**number, longest), abs=0.1)
+    assert delays[-1] == pytest.approx(longest, abs=0.1)
 
 
 def test_workers_that_die_together_add_to_the_delay_once(bury: Callable[..., float]):

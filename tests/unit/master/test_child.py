@@ -18,7 +18,7 @@ from unit.net.waiting import DEADLINE
 def told() -> Iterator[tuple[Child, socket.socket]]:
     """A child that is no process, and the worker's end of its channel."""
     ours, theirs = socket.socketpair()
-    child = Child(os.getpid(), 1, ours)
+    child = Child(os.getpid(), ours)
     yield child, theirs
     child.close()
     theirs.close()
@@ -86,7 +86,7 @@ def test_a_channel_that_broke_is_a_worker_that_is_gone(told: tuple[Child, socket
 def test_a_signal_reaches_the_process_and_one_that_is_gone_is_no_error():
     process = subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], stdin=subprocess.PIPE)
     ours, theirs = socket.socketpair()
-    child = Child(process.pid, 1, ours)
+    child = Child(process.pid, ours)
     with ours, theirs, process:
         child.kill(signal.SIGTERM)
         assert process.wait(DEADLINE) == -signal.SIGTERM
@@ -97,7 +97,7 @@ def test_a_child_remembers_when_it_was_born():
     ours, theirs = socket.socketpair()
     with ours, theirs:
         before = time.monotonic()
-        assert before <= Child(1, 7, ours).born <= time.monotonic()
+        assert before <= Child(1, ours).born <= time.monotonic()
 
 
 @pytest.mark.parametrize(

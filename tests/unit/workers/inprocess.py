@@ -131,7 +131,8 @@ class TestWorker:
         )
         connection.trusted = peer is None or peer[0] in worker._trusted
         connection.names = worker._names[connection.trusted]
-        worker.connections[connection.fd] = worker._parked[connection.fd] = connection
+        worker.connections[connection.fd] = connection
+        worker._parked[connection] = True
         worker.poller.add(connection.fd)
         return connection
 
@@ -140,8 +141,10 @@ class TestWorker:
         expires = time.monotonic() + DEADLINE
         while connection.fd not in dict(self.worker.poller.wait(0.1)):
             assert time.monotonic() < expires, "the poller never reported the connection"
-        assert self.worker._parked.pop(connection.fd) is connection
+        assert self.worker._parked.pop(connection)
         connection.woken = False
+        if connection.state is not State.IDLE:
+            connection.deadline -= time.monotonic()
         connection.state = State.QUEUED
 
     # The end.

@@ -26,9 +26,9 @@ def test_a_sweep_just_after_a_connection_was_parked_harms_nobody(make_worker: Ma
     client, ours = socket.socketpair()
     connection = made.adopt(ours)
 
-    class Swept(dict[int, Any]):
-        def __setitem__(self, fd: int, parked: Any) -> None:
-            super().__setitem__(fd, parked)
+    class Swept(dict[Any, bool]):
+        def __setitem__(self, parked: Any, here: bool) -> None:
+            super().__setitem__(parked, here)
             parked.woken = True
             worker._sweep(math.inf)
 
@@ -84,12 +84,12 @@ def test_news_of_a_connection_that_was_parked_just_now_are_not_lost(make_worker:
     client, ours = socket.socketpair()
     with client:
         connection = made.adopt(ours)
-        del made.worker._parked[connection.fd]  # a thread has it
-        assert made.worker._wake_or_attend(connection.fd) is None
+        del made.worker._parked[connection]  # a thread has it
+        assert not made.worker._wake(connection)
         assert connection.woken
-        made.worker._parked[connection.fd] = connection  # the thread parked it before it could see that
-        assert made.worker._wake_or_attend(connection.fd) is connection
-        assert connection.fd not in made.worker._parked
+        made.worker._parked[connection] = True  # the thread parked it before it could see that
+        assert made.worker._wake(connection)
+        assert connection not in made.worker._parked
 
 
 @pytest.mark.usefixtures("poller")
@@ -151,7 +151,7 @@ def test_no_byte_renews_the_time_for_a_head_but_waiting_for_a_thread_is_not_the_
     client.sendall(GET[5:8])
     wait_until(lambda: connection.state is State.QUEUED, "the queue")
     gate.opened.set()
-    wait_until(lambda: connection.state is State.HEAD and connection.fd in served.worker._parked, "the next wait")
+    wait_until(lambda: connection.state is State.HEAD and connection in served.worker._parked, "the next wait")
     left = connection.deadline - time.monotonic()
     assert 10 - DEADLINE < left < 11
     client.sendall(GET[8:])
@@ -169,7 +169,7 @@ def test_a_head_on_a_kept_connection_has_its_own_time(serve_app: ServeApp):
         assert connection.deadline - time.monotonic() <= 5
         client.sendall(GET[:5])
         wait_for_state(served, [State.HEAD])
-        wait_until(lambda connection=connection: connection.fd in served.worker._parked)
+        wait_until(lambda connection=connection: connection in served.worker._parked)
         assert connection.deadline - time.monotonic() > 30 - DEADLINE
         connection.deadline -= 25
         client.sendall(GET[5:])
@@ -183,7 +183,7 @@ def test_each_byte_renews_the_time_for_a_body(serve_app: ServeApp):
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n1")
     wait_for_state(served, [State.BODY])
     connection = only_connection(served)
-    wait_until(lambda: connection.fd in served.worker._parked)
+    wait_until(lambda: connection in served.worker._parked)
     connection.deadline -= 25
     client.sendall(b"2")
     wait_until(lambda: connection.deadline - time.monotonic() > 30 - DEADLINE, "the renewed time")

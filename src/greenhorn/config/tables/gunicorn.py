@@ -24,7 +24,6 @@ FOREIGN: tuple[Foreign, ...] = (
     # What must not be ignored: the start ends.
     Foreign("keyfile", ("--keyfile",), refused=_TLS),
     Foreign("certfile", ("--certfile",), refused=_TLS),
-    Foreign("ssl_context", refused=_TLS),
     Foreign("ca_certs", ("--ca-certs",), refused=_WEAK_TLS),
     Foreign("cert_reqs", ("--cert-reqs",), 0, _WEAK_TLS),
     Foreign("user", ("-u", "--user"), refused=_PRIVILEGES),
@@ -39,6 +38,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("paste", ("--paste", "--paster"), refused="it names the application; name it as APP_MODULE"),
     Foreign("protocol", ("--protocol",), "http", "greenhorn speaks HTTP only; let the proxy do so too"),
     # What can be ignored, with a warning.
+    Foreign("ssl_context"),
     Foreign("max_requests", ("--max-requests",), 0),
     Foreign("max_requests_jitter", ("--max-requests-jitter",), 0),
     Foreign("preload_app", ("--preload",), neutral=False),
