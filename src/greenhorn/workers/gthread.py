@@ -16,7 +16,7 @@ from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import read_proxy, refuse, serve
 from greenhorn.wsgi.environ import Environ
 
-IDLE = State.IDLE
+IDLE, QUEUED, ACTIVE = State.IDLE, State.QUEUED, State.ACTIVE
 TICK = 1.0
 """Most seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
 ACCEPTS = 16
@@ -98,7 +98,7 @@ class ThreadWorker(Worker):
                     connection.woken = events & ending != 0
                     if connection.state is not IDLE:
                         connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
-                    connection.state = State.QUEUED
+                    connection.state = QUEUED
                     ready.append(connection)
             if ready:
                 pool.put_all(ready)
@@ -258,7 +258,7 @@ class ThreadWorker(Worker):
 
     def work(self, connection: Connection) -> None:
         """Run a turn of a connection and settle its outcome. Pool threads."""
-        connection.state = State.ACTIVE
+        connection.state = ACTIVE
         try:
             outcome = connection.turn(connection, self.service)
         except (ConnectionError, TimeoutError) as error:  # ClientGone is one

@@ -37,6 +37,16 @@ def environ_template(
         "SERVER_PORT": server[1],
         "SCRIPT_NAME": script_name,
         "REMOTE_ADDR": "",
+        # Filled in for each request; a dict is copied faster than it grows.
+        "REQUEST_METHOD": "",
+        "REQUEST_URI": "",
+        "RAW_URI": "",
+        "PATH_INFO": "",
+        "QUERY_STRING": "",
+        "SERVER_PROTOCOL": "",
+        "wsgi.input": None,
+        "wsgi.early_hints": None,
+        "gunicorn.socket": None,
     }
 
 

@@ -278,8 +278,12 @@ def respond(app: Callable[..., Iterable[bytes]], environ: dict[str, Any], respon
     Raises whatever the application raises, and `ClientGone`.
     """
     chunks = app(environ, response.start_response)
+    if type(chunks) is list:  # which has no close()
+        response.send_list(chunks)
+        response.finished = True
+        return
     try:
-        if type(chunks) is list or isinstance(chunks, (list, tuple)):
+        if isinstance(chunks, (list, tuple)):
             response.send_list(chunks)
         elif not (isinstance(chunks, FileWrapper) and response.send_file(chunks)):
             for piece in chunks:
