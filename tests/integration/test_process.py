@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
+import httpx
 import pytest
 
 from integration.answers import AnswerReader
-from integration.running import COMMAND, DEADLINE, StartServer
+from integration.running import COMMAND, DEADLINE, READY, StartServer, wait_until
 from integration.wire import connect
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -168,3 +169,19 @@ def test_the_command_is_there_as_a_script_and_as_a_module():
     ]
     assert re.search(r"\d+\.\d+", outputs[0])
     assert len({output.split()[-1] for output in outputs}) == 1
+
+
+@pytest.mark.parametrize("closed", [(1,), (2,), (0, 1, 2)], ids=["output", "error", "all three"])
+def test_closed_standard_streams_harm_nothing(tmp_path: Path, closed: tuple[int, ...]):
+    log = tmp_path / "error.log"
+    (tmp_path / "written.py").write_text(SOURCE)
+    shell = f"exec {' '.join(COMMAND)} -b 127.0.0.1:0 --error-logfile {log} --access-logfile - written:app"
+    shell += "".join(f" {number}>&-" for number in closed)
+    process = subprocess.Popen(["sh", "-c", shell], cwd=tmp_path)
+    try:
+        wait_until(lambda: log.exists() and READY.search(log.read_text()), what="the worker's line")
+        [url] = re.findall(r"Listening at: (http://\S+)", log.read_text())
+        assert httpx.get(url).text == "app"
+    finally:
+        process.terminate()
+        assert process.wait(DEADLINE) == 0

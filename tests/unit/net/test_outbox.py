@@ -1,7 +1,9 @@
 """What waits for a client: where it is kept, that files are unlinked and closed, and regions of files."""
 
+import gzip
 import os
 import socket
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -264,3 +266,20 @@ def test_pipes_devices_and_what_has_no_descriptor_have_no_region():
     assert FileRegion.rest_of(Strange()) is None
     with Path(os.devnull).open("rb") as device:
         assert FileRegion.rest_of(device) is None
+
+
+def test_what_only_has_a_descriptor_but_other_bytes_is_no_region(tmp_path: Path):
+    path = tmp_path / "packed"
+    with gzip.open(path, "wb") as packed:
+        packed.write(b"x" * 10_000)
+    with gzip.open(path, "rb") as packed:
+        assert FileRegion.rest_of(packed) is None
+
+
+def test_a_file_in_a_wrapper_is_a_region(tmp_path: Path):
+    with tempfile.NamedTemporaryFile(dir=tmp_path) as wrapped:
+        wrapped.write(b"x" * 1000)
+        wrapped.seek(10)
+        region = FileRegion.rest_of(wrapped)
+        assert region is not None
+        assert (region.offset, region.count) == (10, 990)
