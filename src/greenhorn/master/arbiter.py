@@ -16,7 +16,7 @@ from greenhorn.master.signals import Signals
 from greenhorn.net.listener import Listener, listen_all, parse_address
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.base import BOOT_FAILED, HELD_BACK, Worker
+from greenhorn.workers.base import BOOT_FAILED, STOPPING, Worker
 
 WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
 """Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
@@ -134,17 +134,17 @@ class Arbiter:
         worker = self._worker_class(self._age, self.settings, self.listeners, self.log, self.access, theirs)
         sys.stdout.flush()
         sys.stderr.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, HELD_BACK)
+        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
         try:
             pid = os.fork()
         except OSError:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
             ours.close()
             theirs.close()
             raise
         if not pid:
             self._become(worker, ours)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
         theirs.close()
         child = self.children[pid] = Child(pid, ours)
         self._selector.register(child.channel, selectors.EVENT_READ, child)

@@ -31,9 +31,8 @@ CRASHED = 255
 NAMES_TOLD = 100
 """How many dropped field names are told to the log: strangers choose them."""
 
-STOPPING = ("QUIT", "INT", "TERM")
-HELD_BACK = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
-"""Signals that are blocked from before the fork until the child has handlers of its own, so that none is lost."""
+STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
+"""Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
 SIGNALS = ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
 
 
@@ -88,9 +87,7 @@ class Worker:
             return BOOT_FAILED
         self.log.stay()
         # Again: an application may have used signals, or an event loop that does, while it was imported.
-        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        for name in STOPPING:
-            signal.signal(getattr(signal, f"SIG{name}"), _noted)
+        self._catch_stopping(_noted)
         self.log.info("Worker ready (pid: %d)", self.pid)
         self.tell("ready")
         try:
@@ -105,14 +102,17 @@ class Worker:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
         for name in SIGNALS:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        for name in STOPPING:
-            signal.signal(getattr(signal, f"SIG{name}"), _leave)
+        self._catch_stopping(_leave)
         # The master acts on these and may send them to the whole process group.
         for name in ("HUP", "USR1", "USR2", "WINCH"):
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
         signal.signal(signal.SIGABRT, _abort)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HELD_BACK)  # the master held them back for the fork
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
+
+    def _catch_stopping(self, handler: Callable[[int, object], None]) -> None:
+        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
+        for number in STOPPING:
+            signal.signal(number, handler)
 
     def read_signals(self) -> list[int]:
         """The signals that came since the last call. The worker's loop calls it when `signals` is readable."""

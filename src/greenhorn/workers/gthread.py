@@ -324,11 +324,11 @@ class ThreadWorker(Worker):
     def _close(self, connection: Connection) -> None:
         connection.state = State.CLOSED
         fd = connection.fd
+        # The application may have closed the socket itself: then somebody else may have the number already.
+        if self.connections.get(fd) is connection:
+            del self.connections[fd]
         if connection.socket.fileno() == fd:
-            del self.connections[fd]
             self.poller.forget(fd)  # before the number can come back
-        elif self.connections.get(fd) is connection:  # the application closed it, and nobody has the number yet
-            del self.connections[fd]
         connection.close()
         if self.service.draining:
             self.poller.wake()
