@@ -35,6 +35,17 @@ class HTTPError(GreenhornError):
         self.detail = detail
 
 
+class RequestBodyError(HTTPError, OSError):
+    """A body that the application reads while it comes is late, too large or malformed.
+
+    An `OSError` too, which frameworks take for what it is: the client's failure.
+    """
+
+    def __init__(self, status: int, detail: str) -> None:
+        super().__init__(status, detail)
+        self.args = (detail,)
+
+
 class ClientGone(GreenhornError, ConnectionError):  # noqa: N818 - an event of the network, not a fault
     """The peer reset or closed the connection, or stopped reading for longer than it may.
 

@@ -60,7 +60,7 @@ STEP = 0.1
 @pytest.fixture(scope="module")
 def site(module_server: StartServer, applications: Path) -> Server:
     names = ("--first-byte-timeout", "--header-timeout", "--body-timeout", "--keep-alive")
-    flags = [text for name in names for text in (name, str(TIMEOUT))]
+    flags = [text for name in names for text in (name, str(TIMEOUT))] + ["--body-min-rate", "5"]
     return module_server("mirror", *flags, "--access-logfile", "-", pythonpath=(applications,))
 
 

@@ -147,19 +147,37 @@ def test_clients_that_do_not_read_for_too_long_are_given_up(server: StartServer,
     assert_served_within_a_second(site)
 
 
-def test_more_than_is_kept_for_a_client_waits_with_its_thread(server: StartServer, applications: Path):
-    site = server(
+def small_buffers(server: StartServer, applications: Path, threads: int) -> Server:
+    return server(
         "holding",
-        "--threads",
-        "1",
-        "--response-buffer-max",
-        str(4 * MIB),
-        "--write-timeout",
-        "1",
+        *("--threads", str(threads)),
+        *("--response-buffer-max", str(4 * MIB)),
+        *("--write-timeout", "1"),
         pythonpath=(applications,),
     )
-    connection = connect_without_reading(site, "/generator")
-    receive_head(connection)
-    assert site.request(GET).status == 200  # once the client is given up
-    with connection:
+
+
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="open sockets are seen in /proc")
+def test_more_than_is_kept_for_a_client_waits_with_its_thread(server: StartServer, applications: Path):
+    site = small_buffers(server, applications, 2)
+    before = open_sockets(site.worker_pid())
+    with connect_without_reading(site, "/generator") as connection:
+        receive_head(connection)
+        assert_served_within_a_second(site)
+        wait_until(lambda: open_sockets(site.worker_pid()) == before, what="the end of the connection")
         assert receive_what_is_left(connection) < 16 * MIB
+
+
+def test_no_more_than_half_of_the_threads_wait_for_clients(server: StartServer, applications: Path):
+    site = small_buffers(server, applications, 2)
+    connections = [connect_without_reading(site, "/generator") for _ in range(4)]
+    for connection in connections:
+        receive_head(connection)
+        assert_served_within_a_second(site)
+
+
+def test_the_only_thread_waits_for_no_client(server: StartServer, applications: Path):
+    site = small_buffers(server, applications, 1)
+    with connect_without_reading(site, "/generator") as connection:
+        receive_head(connection)
+        assert_served_within_a_second(site)

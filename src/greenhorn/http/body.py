@@ -8,10 +8,9 @@ from greenhorn.http.head import Limits
 
 LONGEST_CHUNK_LINE = 4096
 """Bytes of a chunk's size and extensions."""
-FREE_OVERHEAD = 16
-"""Framing bytes that a chunk may cost without being counted, beside as many as it carries data."""
-LARGEST_OVERHEAD = 16384
-"""Counted framing bytes in a body: an endless flood of extensions ends here."""
+LARGEST_OVERHEAD = 65536
+"""Bytes by which the framing of chunks may exceed their data in a body: floods of extensions and of chunks of a byte or
+two, which cost more time than anything else that a client can send, end here."""
 CHUNK_LINE_TOO_LONG = (400, "a chunk's size and extensions are too long")
 TRAILERS_TOO_LARGE = (431, "the trailer section is larger than limit_request_field_size")
 LARGEST_TRAILERS = 8190
@@ -87,19 +86,24 @@ class ChunkedBody:
     # Each reader takes the data and where it stands in it, and returns where it stands afterwards, or -1 to say
     # that it needs more than there is.
 
-    def _read_size(self, data: bytes, at: int, _: list[bytes]) -> int:
+    def _read_size(self, data: bytes, at: int, decoded: list[bytes]) -> int:
         end = _line_end(data, at, LONGEST_CHUNK_LINE, CHUNK_LINE_TOO_LONG)
         if end < 0:
             return -1
         line = match_chunk_line(data[at:end])
         if line is None:
             raise HTTPError(400, "a chunk's size or extension is malformed")
-        self._left = int(line[1], 16)
-        self._overhead += max(0, end - at - FREE_OVERHEAD - 2 * self._left)
+        size = int(line[1], 16)
+        self._overhead += max(0, end - at + 4 - size)
         if self._overhead > LARGEST_OVERHEAD:
             raise HTTPError(400, "the chunks cost more than they carry")
-        self._read = self._read_data if self._left else self._read_trailer
-        return end + 2
+        at = end + 2
+        if size and data[at + size : at + size + 2] == b"\r\n":  # all of it is here
+            decoded.append(data[at : at + size])
+            return at + size + 2
+        self._left = size
+        self._read = self._read_data if size else self._read_trailer
+        return at
 
     def _read_data(self, data: bytes, at: int, decoded: list[bytes]) -> int:
         if at == len(data):

@@ -125,15 +125,22 @@ def early_hints(headers: Sequence[tuple[str, str]]) -> bytes:
     return "".join([*lines, "\r\n"]).encode("latin-1")
 
 
-def error_response(status: int, detail: str, fields: str, *, head_only: bool = False) -> bytes:
-    """A whole answer of the server itself: plain text, after which the connection closes.
+def error_response(
+    status: int, detail: str, fields: str, *, head_only: bool = False, keep_alive: bool = False
+) -> bytes:
+    """A whole answer of the server itself: plain text, after which the connection closes unless `keep_alive`.
 
-    `fields` comes from `server_fields`. `detail` is fixed text of ours: nothing of the request is echoed.
+    `fields` comes from `server_fields`. `detail` is fixed text of ours: nothing of the request is echoed. A 503 tells
+    to come back in a second (RFC 9110 10.2.3).
     """
     reason = HTTPStatus(status).phrase
     body = f"{status} {reason}: {detail}\n".encode("latin-1")
+    if status == HTTPStatus.SERVICE_UNAVAILABLE:
+        fields += "Retry-After: 1\r\n"
+    if not keep_alive:
+        fields += "Connection: close\r\n"
     head = (
-        f"HTTP/1.1 {status} {reason}\r\n{fields}Connection: close\r\n"
+        f"HTTP/1.1 {status} {reason}\r\n{fields}"
         f"Content-Type: text/plain; charset=utf-8\r\nContent-Length: {len(body)}\r\n\r\n"
     ).encode("latin-1")
     return head if head_only else head + body

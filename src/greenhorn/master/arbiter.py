@@ -1,5 +1,6 @@
 """The master: one thread, one selector over signals and the children's channels."""
 
+import math
 import os
 import selectors
 import signal
@@ -12,7 +13,7 @@ import greenhorn
 from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.master.child import Child, describe_end
-from greenhorn.master.signals import Signals
+from greenhorn.master.signals import DUMP, Signals
 from greenhorn.net.listener import Listener, listen_all, parse_address
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
@@ -75,6 +76,7 @@ class Arbiter:
             for name in self._signals.read():
                 self._obey(name)
             self._reap()
+            self._retire()
             self._abort_silent()
         self.log.info("Shutting down: Master")
         return self._exit_code
@@ -109,13 +111,21 @@ class Arbiter:
             self._stop(signal.SIGTERM, self.settings.graceful_timeout)
         elif name in ("INT", "QUIT"):
             self._stop(signal.SIGQUIT, HURRY)
+        elif name == DUMP:
+            for child in self.children.values():
+                if child.ready:
+                    child.kill(signal.SIGUSR2)
         else:
             self.log.warning("Signal %s does nothing in greenhorn %s", name, greenhorn.__version__)
 
     # Workers.
 
+    def _missing(self) -> int:
+        """How many workers there are too few, not counting those that are about to leave."""
+        return self.settings.workers - sum(not child.retiring for child in self.children.values())
+
     def _spawn_missing(self) -> None:
-        while len(self.children) < self.settings.workers and time.monotonic() >= self._spawn_at:
+        while self._missing() > 0 and time.monotonic() >= self._spawn_at:
             try:
                 self._spawn()
             except OSError as error:  # of processes, memory or descriptors: there may be some again soon
@@ -124,7 +134,7 @@ class Arbiter:
 
     def _nap(self) -> float:
         """Seconds until there is something to do unasked."""
-        if len(self.children) < self.settings.workers:
+        if self._missing() > 0:
             return max(0.0, min(TICK, self._spawn_at - time.monotonic()))
         return TICK
 
@@ -187,6 +197,9 @@ class Arbiter:
         code = os.waitstatus_to_exitcode(status)
         if self._exit_code is not None:
             return
+        if child.retiring:
+            self.log.info("Worker (pid:%d) %s", child.pid, describe_end(status, expected=True))
+            return
         if code in (BOOT_FAILED, LOAD_FAILED) and not child.ready and not self._was_ready:
             self.log.error("Worker (pid:%d) cannot boot: giving up", child.pid)
             self._stop(signal.SIGTERM, self.settings.graceful_timeout, code)
@@ -207,6 +220,20 @@ class Arbiter:
             longest = LONGEST_DELAY_OF_READY if child.ready else LONGEST_DELAY
             self._delay = min(max(FIRST_DELAY, 2 * self._delay), longest)
             self._slowed_at = now
+
+    def _retire(self) -> None:
+        """Tell workers to leave that asked for it, once as many others are ready."""
+        now = time.monotonic()
+        others = sum(child.ready and not child.retiring for child in self.children.values())
+        for child in self.children.values():
+            if not child.retiring:
+                continue
+            if child.leave_by == math.inf and others >= self.settings.workers:
+                self.log.info("Worker (pid:%d) is exchanged", child.pid)
+                child.leave_by = now + self.settings.graceful_timeout + HURRY
+                child.kill(signal.SIGTERM)
+            elif now > child.leave_by:
+                child.kill(signal.SIGKILL)
 
     def _abort_silent(self) -> None:
         """End the workers whose loop does not turn any more."""

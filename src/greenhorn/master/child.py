@@ -1,6 +1,7 @@
 """The master's view of one worker process."""
 
 import contextlib
+import math
 import os
 import signal
 import socket
@@ -19,6 +20,10 @@ class Child:
         self.ready = False
         self.aborted = False
         """Whether it was told to end because it stopped beating."""
+        self.retiring = False
+        """Whether it is to leave once there is another in its place."""
+        self.leave_by = math.inf
+        """When it must have left, once it was told to, on the monotonic clock."""
         self._unread = b""
 
     def listen(self) -> bool:
@@ -36,6 +41,8 @@ class Child:
             self.last_beat = time.monotonic()
             if line == b"ready":
                 self.ready = True
+            elif line == b"retire":
+                self.retiring = True
         return True
 
     def kill(self, number: int) -> None:

@@ -3,7 +3,9 @@
 import signal
 import socket
 
-HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD")
+DUMP = "INFO" if hasattr(signal, "SIGINFO") else "PWR"
+"""The signal that asks what is in flight: Linux knows SIGINFO only as SIGPWR."""
+HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD", DUMP)
 
 
 class Signals:

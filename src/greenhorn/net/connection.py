@@ -2,17 +2,26 @@
 
 import contextlib
 import enum
-import math
 import select
 import socket
+import struct
 import time
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
-from greenhorn.errors import ClientGone
+from greenhorn.errors import ClientGone, RequestBodyError
+from greenhorn.net.kernel import unacknowledged
 from greenhorn.net.outbox import FileRegion, Outbox
+from greenhorn.net.pace import Buffers, Pace
 
 IOV_MAX = 1024
+PEEKS = not hasattr(select, "epoll")
+"""Whether nobody tells that a client left while a thread has its connection."""
+HALF_CLOSE = 0.5
+"""Seconds after its request in which the end of a client's stream is no more than that; later it means that the client
+has given up."""
+RESET = struct.pack("ii", 1, 0)
+"""SO_LINGER of a socket that is closed without waiting for what was not delivered."""
 
 
 class State(enum.IntEnum):
@@ -24,12 +33,16 @@ class State(enum.IntEnum):
     IDLE = 3  # between requests; the poller waits
     FLUSH = 4  # an answer waits for the client to read; the poller waits
     LINGER = 5  # the last answer is sent; the poller waits for the client's end
-    QUEUED = 6  # ready; waits for a thread
-    ACTIVE = 7  # a thread has it
-    CLOSED = 8
+    HANDSHAKE = 6  # some bytes of what comes before the first request; the poller waits
+    QUEUED = 7  # ready; waits for a thread
+    WHOLE = 8  # a request is whole; waits for a thread that runs the application
+    ACTIVE = 9  # a thread has it
+    CLOSED = 10
 
 
-ARMED = frozenset((State.NEW, State.HEAD, State.BODY, State.IDLE, State.FLUSH, State.LINGER))
+ARMED = frozenset(
+    (State.NEW, State.HANDSHAKE, State.HEAD, State.BODY, State.IDLE, State.FLUSH, State.LINGER),
+)
 """The states in which the poller's thread owns a connection."""
 
 TRANSITIONS: dict[State, frozenset[State]] = {
@@ -37,36 +50,24 @@ TRANSITIONS: dict[State, frozenset[State]] = {
     State.HEAD: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
     State.BODY: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
     State.QUEUED: frozenset((State.ACTIVE, State.CLOSED)),
+    State.WHOLE: frozenset((State.ACTIVE, State.CLOSED)),
     State.ACTIVE: frozenset(
         (
             State.NEW,
+            State.HANDSHAKE,
             State.HEAD,
             State.BODY,
             State.IDLE,
             State.FLUSH,
             State.LINGER,
             State.QUEUED,
+            State.WHOLE,
             State.CLOSED,
         )
     ),
     State.CLOSED: frozenset(),
 }
 """Every move there is; tests run the server with each of them checked."""
-
-
-class Buffers(NamedTuple):
-    """How much of an answer is kept for a client that does not keep up, in bytes and seconds."""
-
-    memory: int
-    """In memory, beyond that in a temporary file."""
-    most: int
-    """In memory and file together, beyond that the application's thread waits."""
-    patience: float
-    """For how long it waits without the client taking a byte; 0: for ever."""
-    folder: str | None
-    """Where temporary files live; None: the system's folder."""
-    sendfile: bool
-    """Whether files are sent by the kernel."""
 
 
 class Connection:
@@ -81,15 +82,20 @@ class Connection:
         "buffer",
         "buffers",
         "checked",
+        "claim",
         "deadline",
         "deaf",
         "discarded",
         "drained",
         "fd",
+        "gained",
+        "gone",
         "head",
+        "mark",
         "names",
         "outbox",
         "peer",
+        "queued_at",
         "requests",
         "socket",
         "spool",
@@ -117,14 +123,21 @@ class Connection:
         self.buffers = buffers
         self.state = State.NEW
         self.was = State.NEW
-        """The last state in which the poller owned it: its deadline is kept while that stays, unless a turn that made
-        progress has set this to ACTIVE."""
+        """The last state in which the poller owned it; ACTIVE if a turn began something that has its own time."""
+        self.gained = 0
+        """How many bytes its client gave or took since the deadline was last reckoned."""
+        self.mark = 0
+        """How much of an answer the client was known to have when it was last asked."""
+        self.queued_at = 0.0
+        """When it became ready, on the monotonic clock."""
+        self.gone = False
+        """Whether its client is known to wait for nothing any more."""
         self.drained = False
         """Whether all was read that had come, so that anything new will be told."""
         self.woken = False
         """Whether something happened while a thread had it."""
         self.deadline = 0.0
-        """When the poller's thread ends the wait, on the monotonic clock; `inf` for never."""
+        """When the wait is over, on the monotonic clock; while it is not parked, how many seconds were left."""
         self.buffer = b""
         """Read and not yet parsed."""
         self.checked = 0
@@ -136,7 +149,9 @@ class Connection:
         self.requests = 0
         """How many requests were answered."""
         self.head: Any = None
-        """The head of the request whose body is being collected."""
+        """The head of the request that is being read or answered."""
+        self.claim: Any = None
+        """Who answers its request, where the application's time is limited."""
         self.awaits_continue = False
         """Whether the client holds the body back until it is told to go on."""
         self.body: Any = None
@@ -144,7 +159,7 @@ class Connection:
         self.spool: Any = None
         """What was decoded of it."""
         self.outbox: Outbox | None = None
-        """What of an answer waits for the client; None when nothing does."""
+        """What of an answer waits for the client."""
         self.stays = True
         """Whether the connection goes on once the outbox is empty."""
         self.template: Any = None
@@ -163,6 +178,50 @@ class Connection:
         except OSError as error:
             raise ClientGone(str(error)) from error
 
+    def receive(self, size: int, pace: Pace, left: float) -> tuple[bytes, float]:
+        """Up to `size` bytes, waited for, and the seconds left of `left` by `pace`; empty at the end of the stream.
+
+        The thread that runs the application calls it. Raises `RequestBodyError` 408, and `ClientGone`.
+        """
+        data = self.recv(size)
+        while data is None:
+            began = time.monotonic()
+            if not self._wait_for(select.POLLIN, left):
+                raise RequestBodyError(408, "the body did not come in time")
+            left -= time.monotonic() - began
+            data = self.recv(size)
+        left = pace.earn(left, len(data))
+        if left <= 0:
+            raise RequestBodyError(408, "the body comes too slowly")
+        return data, left
+
+    def _wait_for(self, event: int, seconds: float) -> bool:
+        """Let the thread wait for the client; whether there was anything within so many seconds."""
+        waiting = select.poll()
+        waiting.register(self.fd, event)
+        return bool(waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000))
+
+    def client_disconnected(self) -> bool:
+        """Whether nobody waits for the answer any more: the client reset the connection, or closed it after a while.
+
+        `environ["greenhorn.client_disconnected"]`. Any thread of the application.
+        """
+        return self.gone or (PEEKS and self._has_ended())
+
+    def _has_ended(self) -> bool:
+        try:
+            ended = not self.socket.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return ended and time.monotonic() > self.queued_at + HALF_CLOSE
+
+    def note_end(self, *, broken: bool) -> None:
+        """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread."""
+        if broken or time.monotonic() > self.queued_at + HALF_CLOSE:
+            self.gone = True
+
     def send(self, data: bytes) -> None:
         """Send `data`, or keep what the socket does not take. Raises `ClientGone`.
 
@@ -178,7 +237,7 @@ class Connection:
             if sent == len(data):
                 return
             data = data[sent:]
-            self.outbox = Outbox(self.buffers.memory, self.buffers.folder)
+            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
         outbox = self.outbox
         outbox.push(data)
         self._relieve(outbox)
@@ -198,7 +257,7 @@ class Connection:
                 sent -= len(part)
                 continue
             if self.outbox is None:
-                self.outbox = Outbox(self.buffers.memory, self.buffers.folder)
+                self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
             self.outbox.hold(memoryview(part)[sent:] if sent else part)
             sent = 0
 
@@ -209,7 +268,7 @@ class Connection:
     def send_file(self, region: FileRegion) -> None:
         """Send a region of a file, or keep what the socket does not take. Raises `ClientGone`."""
         if self.outbox is None:
-            self.outbox = Outbox(self.buffers.memory, self.buffers.folder)
+            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
         self.outbox.hold_file(region.with_own_descriptor())
         self.flush()
 
@@ -229,31 +288,68 @@ class Connection:
 
     def _relieve(self, outbox: Outbox) -> None:
         """Give the socket a chance, and hold the thread while more is kept than may be."""
-        patience = self.buffers.patience or math.inf
+        buffers = self.buffers
         now = time.monotonic()
         if outbox.flush(self.socket) or not outbox.stuck_since:
             outbox.stuck_since = now
-        elif now - outbox.stuck_since > patience:
+        elif now - outbox.stuck_since > buffers.pace.most:
             raise ClientGone("the client stopped reading")
-        while outbox.size > self.buffers.most:
-            waiting = select.poll()
-            waiting.register(self.fd, select.POLLOUT)
-            if not waiting.poll(self.buffers.patience * 1000 if self.buffers.patience else None):
-                raise ClientGone("the client stopped reading")
-            if not outbox.flush(self.socket):
-                raise ClientGone("the client is gone")
+        if outbox.size > buffers.most and buffers.waiters is not None and buffers.waiters.acquire(blocking=False):
+            try:
+                self._wait_for_room(outbox)
+            finally:
+                buffers.waiters.release()
         if not outbox.size:
             outbox.close()
             self.outbox = None
+
+    def _wait_for_room(self, outbox: Outbox) -> None:
+        pace = self.buffers.pace
+        left = pace.most
+        while outbox.size > self.buffers.most:
+            began = time.monotonic()
+            if left <= 0 or not self._wait_for(select.POLLOUT, left):
+                raise ClientGone("the client stopped reading")
+            sent = outbox.flush(self.socket)
+            if not sent:
+                raise ClientGone("the client is gone")
+            left = pace.earn(left - (time.monotonic() - began), sent)
+
+    def taken(self) -> int:
+        """How many bytes of what waits the client's system has confirmed since this was last asked.
+
+        The kernel's buffer hides for long that a slow client goes on reading. Owner's thread.
+        """
+        outbox = self.outbox
+        known = (outbox.sent if outbox is not None else 0) - unacknowledged(self.socket)
+        taken, self.mark = known - self.mark, known
+        return taken
 
     def shut(self) -> None:
         """Tell the client that nothing more will be sent."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
+    def cut(self) -> None:
+        """End the connection in both directions under the hands of its owner, whose next use fails. Any thread."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RDWR)
+
+    def send_last(self, data: bytes) -> None:
+        """Send what fits of `data` and end the stream, for a thread that does not come back. Any thread."""
+        with contextlib.suppress(OSError):
+            self.socket.send(data)
+        self.shut()
+
+    def reset(self) -> None:
+        """Let the kernel forget what the client did not take, at once, when the connection is closed."""
+        with contextlib.suppress(OSError):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+
     def close(self) -> None:
         """Give socket, files and memory back. The poller must have forgotten the descriptor before."""
         self.drop_request()
+        self.template = None  # it knows this connection: a circle
         if self.outbox is not None:
             self.outbox.close()
             self.outbox = None
@@ -261,7 +357,7 @@ class Connection:
             self.socket.close()
 
     def drop_request(self) -> None:
-        """Forget the request whose body was being collected."""
+        """Forget the request that was being read or answered."""
         if self.spool is not None:
             self.spool.close()
         self.head = self.body = self.spool = None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenhorn.errors import ClientGone
+from greenhorn.net.pace import Allotment
 
 PER_TURN = 4 * 1024 * 1024
 """Bytes that one turn sends at the most: a client that takes all it gets does not keep a thread either."""
@@ -73,6 +74,38 @@ class FileRegion:
             os.close(self.fd)
 
 
+class Spill(FileRegion):
+    """A temporary file that is sent while it grows."""
+
+    __slots__ = ("_allotment", "_taken")
+
+    def __init__(self, folder: str | None, allotment: Allotment) -> None:
+        fd, path = tempfile.mkstemp(dir=folder, prefix="greenhorn-")
+        Path(path).unlink()
+        super().__init__(fd, 0, 0)
+        self._allotment = allotment
+        self._taken = 0
+
+    def append(self, data: bytes) -> None:
+        """Write `data` at the end; raises `OSError`, and `ClientGone` when all temporary files together are full."""
+        if not self._allotment.take(len(data)):
+            raise ClientGone("the client does not keep up, and tmp_files_max is reached")
+        self._taken += len(data)
+        view = memoryview(data)
+        end = self.offset + self.count
+        while view:
+            written = os.pwrite(self.fd, view, end)
+            view = view[written:]
+            end += written
+        self.count += len(data)
+
+    def close(self) -> None:
+        """Give the descriptor and the bytes of the allotment back."""
+        super().close()
+        self._allotment.give(self._taken)
+        self._taken = 0
+
+
 class Piece(NamedTuple):
     """Bytes that wait in memory."""
 
@@ -87,16 +120,19 @@ class Outbox:
     Bytes that are pushed are kept in memory up to `memory`, beyond that in a temporary file in `folder`.
     """
 
-    __slots__ = ("_entries", "_folder", "_in_memory", "_memory", "_spill", "size", "stuck_since")
+    __slots__ = ("_allotment", "_entries", "_folder", "_in_memory", "_memory", "_spill", "sent", "size", "stuck_since")
 
-    def __init__(self, memory: int, folder: str | None) -> None:
+    def __init__(self, memory: int, folder: str | None, allotment: Allotment | None = None) -> None:
+        self._allotment = allotment or Allotment(0)
         self._entries: deque[Piece | FileRegion] = deque()
         self._memory = memory
         self._folder = folder
         self._in_memory = 0
-        self._spill: FileRegion | None = None
+        self._spill: Spill | None = None
         self.size = 0
         """Bytes that wait, wherever they are."""
+        self.sent = 0
+        """Bytes that the socket took of it."""
         self.stuck_since = 0.0
         """Since when the client has not taken a byte although the application went on; kept by the connection."""
 
@@ -119,13 +155,10 @@ class Outbox:
             if self._in_memory + len(data) <= self._memory:
                 self._push_to_memory(data)
                 return
-            fd, path = tempfile.mkstemp(dir=self._folder, prefix="greenhorn-")
-            Path(path).unlink()
-            self._spill = FileRegion(fd, 0, 0)
+            self._spill = Spill(self._folder, self._allotment)
             self._entries.append(self._spill)
         spill = self._spill
-        _write_at(spill, data)
-        spill.count += len(data)
+        spill.append(data)
         self.size += len(data)
         if spill.offset + spill.count >= LARGEST_FILE:
             self._spill = None
@@ -146,6 +179,7 @@ class Outbox:
             while self._entries and total < PER_TURN:
                 sent = self._send_first(sock)
                 total += sent
+                self.sent += sent
                 self.size -= sent
         except BlockingIOError:
             pass
@@ -180,12 +214,3 @@ class Outbox:
         self._entries.clear()
         self._spill = None
         self.size = 0
-
-
-def _write_at(region: FileRegion, data: bytes) -> None:
-    view = memoryview(data)
-    end = region.offset + region.count
-    while view:
-        written = os.pwrite(region.fd, view, end)
-        view = view[written:]
-        end += written

@@ -23,6 +23,8 @@ class Poller(Protocol):
     """What a descriptor is armed for that is to be reported only when the client ends its stream, if ever."""
     ENDING: int
     """Events that say more than that it is ready: the client ended its stream, or the connection is broken."""
+    BROKEN: int
+    """Those of them that say that nothing more can be sent either."""
     keeps_watching: bool
 
     @property
@@ -57,7 +59,8 @@ class EpollPoller:
     READ = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
     WRITE = select.EPOLLOUT | select.EPOLLET
     END = select.EPOLLRDHUP | select.EPOLLET
-    ENDING = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+    BROKEN = select.EPOLLHUP | select.EPOLLERR
+    ENDING = select.EPOLLRDHUP | BROKEN
     keeps_watching = True
 
     def __init__(self) -> None:
@@ -97,6 +100,7 @@ class SelectorPoller:
     WRITE = selectors.EVENT_WRITE
     END = 0
     ENDING = 0
+    BROKEN = 0
     keeps_watching = False
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:

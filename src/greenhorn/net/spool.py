@@ -1,9 +1,12 @@
 """A request's body on its way in: in memory up to a cap, then in an unlinked temporary file."""
 
 import contextlib
+import errno
 import io
 import tempfile
 from typing import BinaryIO, cast
+
+from greenhorn.net.pace import Allotment
 
 MOST_PARTS = 64
 """Pieces that are kept apart: each costs memory of its own."""
@@ -16,9 +19,11 @@ class Spool:
     `size` is how many bytes it holds.
     """
 
-    __slots__ = ("_file", "_folder", "_memory", "_parts", "size")
+    __slots__ = ("_allotment", "_file", "_folder", "_memory", "_parts", "_taken", "size")
 
-    def __init__(self, memory: int, folder: str | None) -> None:
+    def __init__(self, memory: int, folder: str | None, allotment: Allotment | None = None) -> None:
+        self._allotment = allotment or Allotment(0)
+        self._taken = 0
         self._memory = memory
         self._folder = folder
         self._parts: list[bytes] = []
@@ -26,7 +31,7 @@ class Spool:
         self.size = 0
 
     def write(self, data: bytes) -> None:
-        """Add `data`; raises `OSError` when the folder is full or not there."""
+        """Add `data`; raises `OSError` when the folder is full or not there, or the allotment is used up."""
         self.size += len(data)
         if self._file is None:
             self._parts.append(data)
@@ -34,17 +39,27 @@ class Spool:
                 self._parts = [b"".join(self._parts)]
             if self.size <= self._memory:
                 return
-            self._file = cast("BinaryIO", tempfile.TemporaryFile(dir=self._folder, prefix="greenhorn-"))  # noqa: SIM115 - `close` ends it
-            self._file.writelines(self._parts)
+            # Without a buffer of its own: it costs more memory than it saves calls, and hides when the disk is full.
+            file = tempfile.TemporaryFile(dir=self._folder, prefix="greenhorn-", buffering=0)  # noqa: SIM115 - `close` ends it
+            self._file = cast("BinaryIO", file)
+            data = b"".join(self._parts)
             self._parts.clear()
-        else:
-            self._file.write(data)
+        self._store(self._file, data)
+
+    def _store(self, file: BinaryIO, data: bytes) -> None:
+        if not self._allotment.take(len(data)):
+            raise OSError(errno.EDQUOT, "tmp_files_max is reached")
+        self._taken += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[file.write(view) :]
 
     def open(self) -> BinaryIO:
         """What was collected, as a file at its beginning. The spool is closed with it or by `close`."""
         if self._file is None:
             return io.BytesIO(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
         self._file.seek(0)
+        self._file = cast("BinaryIO", io.BufferedReader(cast("io.RawIOBase", self._file)))
         return self._file
 
     def close(self) -> None:
@@ -53,3 +68,5 @@ class Spool:
         if self._file is not None:
             with contextlib.suppress(OSError):  # what a full disk has not taken is not wanted any more
                 self._file.close()
+        self._allotment.give(self._taken)
+        self._taken = 0

@@ -69,7 +69,16 @@ class Logger:
             self.error_log.removeHandler(old)
             old.close()
         self.error_log.addHandler(handler)
+        self._handler = handler
         self.stream = ErrorStream(handler)
+
+    def fileno(self) -> int:
+        """The descriptor that is written to; raises `OSError` or `ValueError` where there is none."""
+        stream: Any = self._handler.stream
+        if stream is None:
+            raise ValueError("the log is closed")
+        descriptor: int = stream.fileno()
+        return descriptor
 
     def stay(self) -> None:
         """Undo what an application does to loggers that it does not know when it configures logging."""

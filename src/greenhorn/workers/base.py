@@ -1,7 +1,11 @@
 """What every worker process is: its boot order, its signals, its channel to the master, and its Service."""
 
+import contextlib
+import faulthandler
+import math
 import os
 import random
+import resource
 import signal
 import socket
 import sys
@@ -16,11 +20,11 @@ from greenhorn.http.head import Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import Buffers
 from greenhorn.net.listener import Listener
+from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.serve import Service
+from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import Environ, environ_template
 
 SERVER = "greenhorn"
@@ -30,6 +34,9 @@ CRASHED = 255
 """The same, after it was ready."""
 NAMES_TOLD = 100
 """How many dropped field names are told to the log: strangers choose them."""
+
+DESCRIPTORS_BESIDE = 256
+"""Descriptors that a worker needs beside those of its connections."""
 
 STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
 """Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
@@ -74,6 +81,7 @@ class Worker:
         self.signals = wake_receiver
         self._wake_sender = wake_sender
         self._init_signals()
+        self._allow_descriptors()
         try:
             self.app = load_app(self.settings.wsgi_app or "")
             self.service = self._build_service()
@@ -87,7 +95,11 @@ class Worker:
             return BOOT_FAILED
         self.log.stay()
         # Again: an application may have used signals, or an event loop that does, while it was imported.
-        self._catch_stopping(_noted)
+        self._catch(_noted, *STOPPING, signal.SIGUSR2)
+        # ABRT, and what a broken extension raises, log the stacks of all threads. In C: a thread that does not let go
+        # of the interpreter lock is one of the reasons.
+        with contextlib.suppress(OSError, ValueError):  # a log without a descriptor
+            faulthandler.enable(os.dup(self.log.fileno()))
         self.log.info("Worker ready (pid: %d)", self.pid)
         self.tell("ready")
         try:
@@ -102,17 +114,27 @@ class Worker:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
         for name in SIGNALS:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-        self._catch_stopping(_leave)
+        self._catch(_leave, *STOPPING)
         # The master acts on these and may send them to the whole process group.
         for name in ("HUP", "USR1", "USR2", "WINCH"):
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
         signal.signal(signal.SIGABRT, _abort)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
 
-    def _catch_stopping(self, handler: Callable[[int, object], None]) -> None:
+    def _catch(self, handler: Callable[[int, object], None], *numbers: int) -> None:
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        for number in STOPPING:
+        for number in numbers:
             signal.signal(number, handler)
+
+    def _allow_descriptors(self) -> None:
+        """Raise the soft limit on descriptors as far as all connections need it, each with a temporary file."""
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        needed = 2 * self.settings.worker_connections + DESCRIPTORS_BESIDE
+        if resource.RLIM_INFINITY not in (soft, hard):
+            needed = min(needed, hard)
+        if soft != resource.RLIM_INFINITY and soft < needed:
+            with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
+                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
 
     def read_signals(self) -> list[int]:
         """The signals that came since the last call. The worker's loop calls it when `signals` is readable."""
@@ -127,6 +149,15 @@ class Worker:
             self.channel.send(line.encode() + b"\n")
         except OSError as error:
             self.log.debug("cannot tell the master %r: %s", line, error)
+
+    def master_is_gone(self) -> bool:
+        """Whether the master has closed its end. The worker's loop calls it when `channel` is readable."""
+        try:
+            return not self.channel.recv(4096)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
 
     def init(self) -> None:
         """Prepare the loop, before the worker is ready; exceptions end the worker as one that cannot boot."""
@@ -155,6 +186,12 @@ class Worker:
             keep_alive=settings.keepalive > 0,
             body_memory=settings.body_buffer_size,
             body_folder=settings.tmp_upload_dir,
+            body_pace=Pace.of(settings.body_timeout, settings.body_min_rate),
+            allotment=Allotment(settings.tmp_files_max),
+            streaming=settings.stream_request_body,
+            most_requests=settings.keepalive_requests or sys.maxsize,
+            queue_timeout=settings.queue_timeout or math.inf,
+            timed=settings.request_timeout > 0,
             secure_schemes=self._secure_schemes(),
             proxy_versions=settings.proxy_protocol,
             proxies=Networks(settings.proxy_allow_ips),
@@ -167,9 +204,11 @@ class Worker:
         return Buffers(
             memory=settings.response_buffer_size,
             most=settings.response_buffer_max,
-            patience=settings.write_timeout,
+            pace=Pace.of(settings.write_timeout, settings.write_min_rate),
             folder=settings.tmp_upload_dir,
             sendfile=settings.sendfile,
+            allotment=self.service.allotment,
+            waiters=settings.threads // 2,
         )
 
     def field_names(self, *, trusted: bool) -> FieldNames:

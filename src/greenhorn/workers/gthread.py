@@ -2,35 +2,38 @@
 
 import math
 import signal
+import socket
 import time
+from collections.abc import Callable
 
 from greenhorn.errors import HTTPError
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import Buffers, Connection, State
+from greenhorn.net.connection import Connection, State
 from greenhorn.net.listener import Listener
+from greenhorn.net.pace import Buffers, Pace
 from greenhorn.net.poller import best_poller
+from greenhorn.workers import inflight
+from greenhorn.workers.acceptor import ACCEPTS, Acceptor
+from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import SERVER, Worker
+from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import read_proxy, refuse, serve
-from greenhorn.wsgi.environ import Environ
+from greenhorn.workers.service import Service
+from greenhorn.workers.spare import Spare
+from greenhorn.wsgi.environ import Environ, connection_template
 
-IDLE, QUEUED, ACTIVE = State.IDLE, State.QUEUED, State.ACTIVE
+IDLE, QUEUED, ACTIVE, WHOLE = State.IDLE, State.QUEUED, State.ACTIVE, State.WHOLE
 TICK = 1.0
 """Most seconds between two sweeps of the deadlines, beats to the master, and renewals of the Date."""
-ACCEPTS = 16
-"""Connections accepted of one listener before the ones that are ready have their turn."""
-LINGER_TIME = 2.0
-"""Seconds that a client has to take note of the last answer."""
 SHORT_TICK = 0.1
-"""The same while accepting pauses, or the worker is about to leave."""
+"""The same while the worker is about to leave."""
+STUCK_TICK = 0.25
+"""The same while the application's time is limited."""
 FAREWELL = 0.5
 """Seconds that a worker which is told to stop gives connections on which it has no request."""
-TELL_PAUSE_EVERY = 60.0
-SILENT = 1.0
-"""Seconds without a byte after which a new connection counts as idle where room is needed."""
-
 BETWEEN_REQUESTS = frozenset((State.NEW, State.IDLE))
 EXPIRED = {
     State.HEAD: HTTPError(408, "the head did not come in time"),
@@ -51,7 +54,8 @@ class ThreadWorker(Worker):
         """Make the poller, the pool and what each connection is given."""
         settings = self.settings
         self.poller = best_poller()
-        self.pool: Pool[Connection] = Pool(settings.threads, self.work)
+        self._spare = Spare(self._prepare, self._give_up, settings.queue_timeout)
+        self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
@@ -60,21 +64,36 @@ class ThreadWorker(Worker):
         self._trusted = Networks(settings.forwarded_allow_ips)
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
-        self._listeners: dict[int, Listener] = {}
+        self._shares = settings.workers > 1
+        """Whether connections may be left to other workers."""
         self._tick_at = 0.0
-        self._every = min(TICK, settings.timeout / 3 or TICK)  # three beats before the master could miss one
-        self._tell_pause_at = 0.0
+        self._due_at = 0.0
+        # Three beats before the master could miss one.
+        self._every = min(STUCK_TICK if settings.request_timeout else TICK, settings.timeout / 3 or TICK)
+        self._retiring = False
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
         self._keepalive: float = settings.keepalive or math.inf
-        self._timeouts: dict[State, float] = {
-            State.NEW: settings.first_byte_timeout or math.inf,
-            State.HEAD: settings.header_timeout or math.inf,
-            State.BODY: settings.body_timeout or math.inf,
-            State.IDLE: self._keepalive,
-            State.FLUSH: settings.write_timeout or math.inf,
-            State.LINGER: LINGER_TIME,
+        self._paces: dict[State, Pace] = {
+            State.NEW: Pace.of(settings.first_byte_timeout, 0),
+            State.HANDSHAKE: Pace.of(settings.handshake_timeout, 0),
+            State.HEAD: Pace.of(settings.header_timeout, 0),
+            State.BODY: self.service.body_pace,
+            State.IDLE: Pace(self._keepalive),
+            State.FLUSH: self._buffers.pace,
+            State.LINGER: Pace(settings.linger_timeout),
         }
+        self._crowd = Crowd(
+            connections=self.connections,
+            parked=self._parked,
+            most=settings.worker_connections,
+            paces=self._paces,
+            service=self.service,
+            buffers=self._buffers,
+            close=self._close,
+        )
+        self._buffers.allotment.make_room = self._crowd.drop_least_read
+        self._acceptor = Acceptor(self.listeners, self.poller, self._welcome, self._crowd.has_room, self.log)
         self._leave_at = math.inf
         self._farewell_at = math.inf
 
@@ -84,132 +103,118 @@ class ThreadWorker(Worker):
         ending = poller.ENDING
         poller.watch(self.signals.fileno())
         poller.watch(self.channel.fileno())
-        self._listen()
+        self._acceptor.listen()
         pool.start()
+        self._spare.start(pool)
+        now = time.monotonic()
         while True:
-            wait = 0.0 if pool.oversee() else self._tick_at - time.monotonic()
+            wait = 0.0 if pool.oversee() else self._due_at - now
+            events_of = poller.wait(max(0.0, wait))
+            now = time.monotonic()
             ready = []
-            for fd, events in poller.wait(max(0.0, wait)):
+            for fd, events in events_of:
                 connection = connections.get(fd)
                 if connection is None:
                     self._attend(fd)
-                elif parked.pop(connection, False) or self._wake(connection):
+                elif parked.pop(connection, False) or self._wake(connection, events):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     connection.woken = events & ending != 0
                     if connection.state is not IDLE:
-                        connection.deadline -= time.monotonic()  # what is left: the queue is not the client's fault
+                        connection.deadline -= now  # what is left: the queue is not the client's fault
                     connection.state = QUEUED
+                    connection.queued_at = now
                     ready.append(connection)
             if ready:
                 pool.put_all(ready)
-            now = time.monotonic()
-            if now >= self._tick_at:
+                if self._shares and not pool.idle:
+                    self._leave_to_others()
+            if now >= self._due_at:
                 self._tick(now)
             if self.service.draining and (not connections or now >= self._leave_at):
                 break
+        self._spare.stop()
         pool.stop(max(0.0, self._leave_at - time.monotonic()))
 
     # What the poller's thread does.
 
     def _tick(self, now: float) -> None:
-        """Do what is done once a second; more often while accepting pauses or the worker is about to leave."""
-        self._tick_at = now + self._every
-        self.service.fields = server_fields(SERVER)
-        self.tell("beat")
-        self._sweep(now)
-        if self.service.draining:
-            self._tick_at = now + SHORT_TICK
-        elif len(self._listeners) < len(self.listeners):
-            self._listen()
+        """Do what is due: accept again, and what is done once a second, or more often when there is reason to."""
+        acceptor = self._acceptor
+        if now >= acceptor.listen_at:
+            acceptor.listen()
+        if now >= self._tick_at:
+            self._tick_at = now + (SHORT_TICK if self.service.draining else self._every)
+            self.service.fields = server_fields(SERVER)
+            self.tell("beat")
+            self._sweep(now)
+            self._crowd.share_memory()
+            if self.service.timed:
+                self._end_overdue(now)
+            self.service.counters.tell(self.log, now)
+        self._due_at = min(self._tick_at, acceptor.listen_at)
 
-    def _listen(self) -> None:
-        for listener in self.listeners:
-            if listener.fd not in self._listeners:
-                self._listeners[listener.fd] = listener
-                self.poller.watch(listener.fd, exclusive=True)
-
-    def _stop_listening(self) -> None:
-        for fd in self._listeners:
-            self.poller.forget(fd)
-        self._listeners.clear()
-
-    def _wake(self, connection: Connection) -> bool:
+    def _wake(self, connection: Connection, events: int) -> bool:
         """Tell whoever has the connection that there is news; whether it was parked just now, and is ours."""
+        if events & self.poller.ENDING:
+            connection.note_end(broken=events & self.poller.BROKEN != 0)
         connection.woken = True
         return self._parked.pop(connection, False)  # parked before its thread could see that
 
     def _attend(self, fd: int) -> None:
         """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
-        listener = self._listeners.get(fd)
-        if listener is not None:
-            self._accept(listener, ACCEPTS)
+        if self._acceptor.attend(fd, max(1, min(ACCEPTS, self.pool.idle)) if self._shares else ACCEPTS):
+            self._due_at = min(self._due_at, self._acceptor.listen_at)
         elif fd == self.signals.fileno():
             for number in self.read_signals():
                 self._obey(number)
-        elif fd == self.channel.fileno() and self._master_is_gone():
+        elif fd == self.channel.fileno() and self.master_is_gone():
             self.log.warning("The master is gone: worker %d finishes what it has and leaves", self.pid)
             self.poller.forget(fd)
             self._drain()
 
-    def _master_is_gone(self) -> bool:
+    def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
+        """Take a new connection in; raises `OSError` if the poller cannot."""
+        connection = Connection(sock, peer, self._first_turn, self._buffers)
+        connection.template = connection_template(
+            self._templates[listener.fd], peer, sock, connection.client_disconnected
+        )
+        connection.trusted = peer is None or peer[0] in self._trusted
+        connection.names = self._names[connection.trusted]
+        connection.deadline = time.monotonic() + self._paces[State.NEW].most
+        self.connections[connection.fd] = connection
+        self._crowd.take_in(connection)
         try:
-            return not self.channel.recv(4096)
-        except BlockingIOError:
-            return False
+            self.poller.add(connection.fd)
         except OSError:
-            return True
+            self._close(connection)
+            raise
+        self._parked[connection] = True
 
-    def _accept(self, listener: Listener, most: int) -> None:
-        for _ in range(most):
-            full = len(self.connections) >= self.settings.worker_connections and not self.service.draining
-            if full and not self._make_room():
-                self._pause(f"worker_connections ({self.settings.worker_connections}) are open")
-                return
-            try:
-                accepted = listener.accept()
-            except OSError as error:
-                self._pause(str(error))
-                return
-            if accepted is None:
-                return
-            sock, peer = accepted
-            connection = Connection(sock, peer, self._first_turn, self._buffers)
-            connection.template = self._templates[listener.fd]
-            connection.trusted = peer is None or peer[0] in self._trusted
-            connection.names = self._names[connection.trusted]
-            connection.deadline = time.monotonic() + self._timeouts[State.NEW]
-            self.connections[connection.fd] = connection
-            try:
-                self.poller.add(connection.fd)
-            except OSError as error:
-                self._close(connection)
-                self._pause(str(error))
-                return
-            self._parked[connection] = True
+    def _leave_to_others(self) -> None:
+        """Accept nothing while no thread is free, so that workers that have one are quicker; not for long."""
+        if self._acceptor.leave_to_others():
+            self._due_at = min(self._due_at, self._acceptor.listen_at)
+            self.pool.on_idle = self._accept_again
+            if self.pool.idle:  # one fell asleep before it could see that
+                self.pool.on_idle = None
+                self._accept_again()
 
-    def _make_room(self) -> bool:
-        """Close the connections that have been idle for longest, a few of them; whether there was any."""
-        now = time.monotonic()
-        silent_since = now + self._timeouts[State.NEW] - SILENT
-        closed = 0
-        for connection in list(self._parked):
-            state = connection.state
-            idle = state is IDLE or (state is State.NEW and connection.deadline < silent_since)
-            if idle and self._parked.pop(connection, False):
-                self._close(connection)
-                closed += 1
-                if closed == ACCEPTS:
-                    break
-        return closed > 0
+    def _accept_again(self) -> None:
+        """Any thread."""
+        self._acceptor.listen_at = self._due_at = 0.0
+        self.poller.wake()
 
-    def _pause(self, reason: str) -> None:
-        """Accept nothing for a moment; who connects waits in the kernel's queue."""
-        now = time.monotonic()
-        self._stop_listening()
-        self._tick_at = now + SHORT_TICK
-        if now >= self._tell_pause_at:
-            self._tell_pause_at = now + TELL_PAUSE_EVERY
-            self.log.warning("Accepting pauses: %s", reason)
+    def _end_overdue(self, now: float) -> None:
+        """Answer for threads that are stuck, put others in their place, and ask to be exchanged if there are many."""
+        for request in inflight.overdue(self.pool, self.settings.request_timeout, now):
+            if inflight.end(request, self.service, now):
+                self._forget(request.connection)
+                self.pool.replace(request.slot)
+        stuck = self.pool.count_lost()
+        if stuck > self.settings.max_stuck_threads and not self._retiring:
+            self._retiring = True
+            self.log.error("%d threads are stuck: worker %d asks to be exchanged", stuck, self.pid)
+            self.tell("retire")
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGTERM:
@@ -217,6 +222,8 @@ class ThreadWorker(Worker):
         elif number in (signal.SIGINT, signal.SIGQUIT):
             self._leave_at = 0.0
             self.service.draining = True
+        elif number == signal.SIGUSR2:
+            inflight.dump(self.pool, self.service)
 
     def _drain(self) -> None:
         """Accept what already waits, then nothing more; what runs has until graceful_timeout.
@@ -230,11 +237,8 @@ class ThreadWorker(Worker):
         now = time.monotonic()
         self._leave_at = now + self.settings.graceful_timeout
         self._farewell_at = now + FAREWELL
-        self._tick_at = now
-        self._stop_listening()
-        for listener in self.listeners:
-            self._accept(listener, self.settings.backlog)
-            listener.close()
+        self._tick_at = self._due_at = now
+        self._acceptor.end(self.settings.backlog)
 
     def _sweep(self, now: float) -> None:
         """End the waits whose time is up."""
@@ -243,30 +247,39 @@ class ThreadWorker(Worker):
             state = connection.state
             over = connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)
             if over and self._parked.pop(connection, False):
-                self._expire(connection, state)
+                left = self._earned_since(connection) if state is State.FLUSH else 0.0
+                if left > 0:
+                    connection.deadline = now + left
+                    self._parked[connection] = True
+                else:
+                    self._expire(connection, state)
 
     def _expire(self, connection: Connection, state: State) -> None:
         outcome = State.CLOSED
         try:
             if state in EXPIRED:
                 outcome = refuse(connection, self.service, EXPIRED[state])
+            elif state is State.FLUSH:
+                connection.reset()
         except Exception:
             self.log.exception("cannot tell a client that its time is up")
         self.settle(connection, outcome)
 
+    def _earned_since(self, connection: Connection) -> float:
+        """The seconds that a client has earned which took something of what the kernel has for it."""
+        return self._paces[State.FLUSH].earn(0.0, connection.taken())
+
     # What pool threads do.
 
     def work(self, connection: Connection) -> None:
-        """Run a turn of a connection and settle its outcome. Pool threads."""
+        """Run a turn of a connection, and the application if it has a whole request, and settle the outcome."""
         connection.state = ACTIVE
         try:
             outcome = connection.turn(connection, self.service)
-        except (ConnectionError, TimeoutError) as error:  # ClientGone is one
-            self.log.debug("a client is gone: %s", error)
-            outcome = State.CLOSED
-        except BaseException:
-            self.log.exception("a turn failed; its connection is closed")
-            outcome = State.CLOSED
+            if outcome is WHOLE:
+                outcome = exchange(connection, self.service)
+        except BaseException as error:  # noqa: BLE001 - it is logged
+            outcome = self._fail(error)
         if outcome is IDLE and connection.drained and self._keeps_watching:
             # What settle() would do, but without a call of the kernel: this is the hot path.
             connection.deadline = time.monotonic() + self._keepalive
@@ -275,10 +288,21 @@ class ThreadWorker(Worker):
             if connection.woken:
                 self._reclaim(connection)
         else:
-            try:
-                self.settle(connection, outcome)
-            except BaseException:
-                self.log.exception("a connection cannot be settled")
+            self._settle_safely(connection, outcome)
+
+    def _fail(self, error: BaseException) -> State:
+        """Log what a turn let out, which ends the connection."""
+        if isinstance(error, (ConnectionError, TimeoutError)):  # ClientGone is one
+            self.log.debug("a client is gone: %s", error)
+        else:
+            self.log.error("a turn failed; its connection is closed", exc_info=error)
+        return State.CLOSED
+
+    def _settle_safely(self, connection: Connection, outcome: State) -> None:
+        try:
+            self.settle(connection, outcome)
+        except BaseException:
+            self.log.exception("a connection cannot be settled")
 
     def settle(self, connection: Connection, outcome: State) -> None:
         """Do what the outcome of a turn asks for: park, queue or close.
@@ -288,18 +312,28 @@ class ThreadWorker(Worker):
         """
         if outcome is State.CLOSED:
             self._close(connection)
-        elif outcome is State.QUEUED:
-            connection.state = State.QUEUED
-            self.pool.put(connection)
+        elif outcome is QUEUED or outcome is WHOLE:
+            connection.state = outcome
+            if outcome is WHOLE:
+                self.pool.put_whole(connection)
+            else:
+                connection.queued_at = time.monotonic()
+                self.pool.put_behind(connection)
         else:
+            now = time.monotonic()
+            pace = self._paces[outcome]
             if outcome is not connection.was or outcome is IDLE:
-                connection.deadline = time.monotonic() + self._timeouts[outcome]
+                connection.deadline = now + pace.most
                 connection.was = outcome
-            elif connection.deadline > 0:
-                connection.deadline += time.monotonic()
-            else:  # its time ran out between two sweeps
-                self._expire(connection, outcome)
-                return
+            else:
+                left = pace.earn(connection.deadline, connection.gained)
+                if left <= 0 and outcome is State.FLUSH:
+                    left = self._earned_since(connection)
+                if left <= 0:  # its time ran out between two sweeps
+                    self._expire(connection, outcome)
+                    return
+                connection.deadline = now + left
+            connection.gained = 0
             poller = self.poller
             interest = poller.WRITE if outcome is State.FLUSH else poller.END if connection.deaf else poller.READ
             try:
@@ -318,17 +352,49 @@ class ThreadWorker(Worker):
             connection.woken = False
             if connection.state is not IDLE:
                 connection.deadline -= time.monotonic()
-            connection.state = State.QUEUED
+            connection.state = QUEUED
+            connection.queued_at = time.monotonic()
             self.pool.put(connection)
 
     def _close(self, connection: Connection) -> None:
         connection.state = State.CLOSED
+        self._forget(connection)
+        connection.close()
+        if self.service.draining:
+            self.poller.wake()
+
+    def _forget(self, connection: Connection) -> None:
+        """Count and watch a connection no longer."""
         fd = connection.fd
         # The application may have closed the socket itself: then somebody else may have the number already.
         if self.connections.get(fd) is connection:
             del self.connections[fd]
         if connection.socket.fileno() == fd:
             self.poller.forget(fd)  # before the number can come back
-        connection.close()
-        if self.service.draining:
-            self.poller.wake()
+
+    # What the spare thread does.
+
+    def _prepare(self, connection: Connection) -> None:
+        """Run a turn of a connection; a request that is whole then waits for a thread, or is turned away."""
+        self._act(connection, self._turn_until_whole)
+
+    def _turn_until_whole(self, connection: Connection, service: Service) -> State:
+        outcome = connection.turn(connection, service)
+        if outcome is WHOLE:
+            most = self.settings.queue_size
+            if most and len(self.pool.whole) >= most:
+                return turn_away(connection, service, "the queue was full")
+            connection.turn = resume
+        return outcome
+
+    def _give_up(self, connection: Connection) -> None:
+        """Turn a whole request away that no thread came to in time."""
+        self._act(connection, resume)
+
+    def _act(self, connection: Connection, turn: Callable[[Connection, Service], State]) -> None:
+        connection.state = ACTIVE
+        try:
+            outcome = turn(connection, self.service)
+        except BaseException as error:  # noqa: BLE001 - it is logged
+            outcome = self._fail(error)
+        self._settle_safely(connection, outcome)

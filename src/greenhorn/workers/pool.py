@@ -1,8 +1,9 @@
-"""Threads over a queue of items that are ready; what an item is, nobody here knows.
+"""The threads of a worker and the queues of what is ready for them.
 
-With the interpreter lock, threads that are awake without need are dear: each system call of one hands the lock to
-another. So while the process has no processor time left, one thread that gets on with the queue is left alone with
-it; the poller's thread looks after a moment whether it still does, and otherwise wakes as many as there are items.
+With the interpreter lock, two threads that are awake take turns at it, and each system call of one is an occasion
+for the other: handing over costs more than most requests. So while the process uses a processor nearly all the time,
+a thread that gets on with the queue is left alone with it, and the others sleep on. The poller's
+thread looks after a moment whether it still does, and otherwise wakes as many as there are items.
 While the process has time left, which is when the application waits for something, and without the lock, this is an
 ordinary pool that wakes a thread per item.
 """
@@ -25,29 +26,40 @@ JUDGED_EVERY = 0.01
 """Seconds over which that share is measured."""
 
 
-class Slot:
-    """One thread's place: what it sleeps on, and since when it has been at work."""
+class Slot(Generic[Item]):
+    """One thread's place: what it sleeps on, what it works on, and since when."""
 
-    __slots__ = ("alarm", "since")
+    __slots__ = ("alarm", "item", "lost", "since", "thread")
 
     def __init__(self) -> None:
         self.alarm = threading.Lock()
         self.alarm.acquire()
         self.since = 0.0
-        """When it took its item, on the monotonic clock; written by its thread alone."""
+        """When it took its item, on the monotonic clock, 0 while it has none; written by its thread alone."""
+        self.item: Item | None = None
+        self.lost = False
+        """Whether the thread was given up and ends with its item, if ever."""
+        self.thread: threading.Thread
 
 
 class Pool(Generic[Item]):
-    """`threads` threads that call `work(item)` for each item that is put, first in, first out.
+    """`threads` threads that call `work(item)` for each item that is put.
 
-    `work` must not raise. One thread, the poller's, calls `put_all` and `oversee`; `put` is for any thread.
+    `work` must not raise. Each of three queues is first in, first out: what is whole goes first, then what the poller
+    found ready, then what is put behind, of which one is let in front for each that the poller puts. One thread, the
+    poller's, calls `put_all`, `oversee` and `replace`; the others may be called by any. `on_busy()`, from any thread,
+    says that items wait and that no thread sleeps.
     """
 
-    def __init__(self, threads: int, work: Callable[[Item], None]) -> None:
+    def __init__(self, threads: int, work: Callable[[Item], None], on_busy: Callable[[], None] = lambda: None) -> None:
         self._work = work
-        self._ready: deque[Item | None] = deque()
-        self._slots = [Slot() for _ in range(threads)]
-        self._idle: list[Slot] = []
+        self._on_busy = on_busy
+        self.on_idle: Callable[[], None] | None = None
+        """Called once, by the next thread that goes to sleep, and then forgotten."""
+        self.whole: deque[Item] = deque()
+        self.ready: deque[Item | None] = deque()
+        self.behind: deque[Item | None] = deque()
+        self._idle: list[Slot[Item]] = []
         self._drained = threading.Lock()
         self._drained.acquire()
         self._overseen = False
@@ -55,46 +67,80 @@ class Pool(Generic[Item]):
         self._saturated = False
         self._judged_at = time.monotonic()
         self._used_before = time.process_time()
-        # Daemon threads: a request that never ends must not keep a process that was told to leave.
-        self.threads = [
-            threading.Thread(target=self._run, args=(slot,), name=f"greenhorn-{number}", daemon=True)
-            for number, slot in enumerate(self._slots)
-        ]
+        self.slots: list[Slot[Item]] = [self._place(f"greenhorn-{number}") for number in range(threads)]
+        self.lost: list[Slot[Item]] = []
+        """Places of threads that were given up."""
+
+    def _place(self, name: str) -> Slot[Item]:
+        slot: Slot[Item] = Slot()
+        # A daemon: a request that never ends must not keep a process that was told to leave.
+        slot.thread = threading.Thread(target=self._run, args=(slot,), name=name, daemon=True)
+        return slot
 
     def start(self) -> None:
         """Start the threads."""
-        for thread in self.threads:
-            thread.start()
+        for slot in self.slots:
+            slot.thread.start()
+
+    @property
+    def idle(self) -> int:
+        """How many threads sleep. Any thread."""
+        return len(self._idle)
 
     def put(self, item: Item) -> None:
         """Queue one item, and wake a thread if one sleeps. Any thread; never blocks."""
-        self._ready.append(item)
+        self.ready.append(item)
+        self._wake(1)
+
+    def put_behind(self, item: Item) -> None:
+        """Queue one item behind all that comes from the poller. Any thread; never blocks."""
+        self.behind.append(item)
+        self._wake(1)
+
+    def put_whole(self, item: Item) -> None:
+        """Queue one item before all that has still to be read. Any thread; never blocks."""
+        self.whole.append(item)
+        self._wake(1)
+
+    def put_first(self, item: Item) -> None:
+        """Put an item back that was taken from `whole`, where it was. Any thread; never blocks."""
+        self.whole.appendleft(item)
         self._wake(1)
 
     def put_all(self, items: Sequence[Item]) -> None:
         """Queue items, and see to it that somebody works on them. Poller's thread; never blocks."""
-        self._ready.extend(items)
+        self.ready.extend(items)
+        if self.behind:
+            self._let_in(len(items))
         now = time.monotonic()
         if now - self._judged_at >= JUDGED_EVERY:
             self._judge(now)
         if not self._saturated:
-            self._wake(len(self._ready))
+            self._wake(len(self.ready))
         elif not self._someone_gets_on():
             self._wake(1)
 
+    def _let_in(self, most: int) -> None:
+        """Let items from behind in, one for each that came: they must not wait for ever either."""
+        with contextlib.suppress(IndexError):
+            for _ in range(most):
+                self.ready.append(self.behind.popleft())
+
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
-        if not self._ready or not self._saturated or not (self._idle or self._someone_gets_on()):
+        if not self.ready or not self._saturated or not (self._idle or self._someone_gets_on()):
             return False
         self._overseen = True
         taken_in_time = self._drained.acquire(timeout=PATIENCE)
         self._overseen = False
-        if not self._ready:
+        if not self.ready:
             return False
         if not taken_in_time:
             self._judge(time.monotonic())
         if not self._saturated or not self._someone_gets_on():
-            self._wake(len(self._ready))
+            self._wake(len(self.ready))
+        else:
+            self._on_busy()
         return True
 
     def _judge(self, now: float) -> None:
@@ -107,7 +153,7 @@ class Pool(Generic[Item]):
     def _someone_gets_on(self) -> bool:
         """Whether a thread took its item so recently that it can be expected to take the next one at once."""
         lately = time.monotonic() - PATIENCE
-        return any(slot.since > lately for slot in self._slots)
+        return any(slot.since > lately for slot in self.slots)
 
     def _wake(self, most: int) -> None:
         idle = self._idle
@@ -115,33 +161,34 @@ class Pool(Generic[Item]):
             try:
                 slot = idle.pop()
             except IndexError:
+                self._on_busy()
                 return
             slot.alarm.release()
 
-    def _run(self, slot: Slot) -> None:
-        ready, idle, work, take, now = (
-            self._ready,
-            self._idle,
-            self._work,
-            self._ready.popleft,
-            time.monotonic,
-        )
-        while True:
+    def _run(self, slot: Slot[Item]) -> None:
+        whole, ready, behind, idle = self.whole, self.ready, self.behind, self._idle
+        work, take, now = self._work, self.ready.popleft, time.monotonic
+        while not slot.lost:
             try:
-                item = take()
+                item = take() if not whole else whole.popleft()
             except IndexError:
+                if behind:
+                    self._let_in(1)
+                    continue
                 slot.since = 0.0
+                slot.item = None
                 idle.append(slot)
-                if not ready or not self._withdraw(slot):
-                    self._tell_drained()
+                if not (whole or ready or behind) or not self._withdraw(slot):
+                    self._tell_idle()
                     slot.alarm.acquire()
                 continue
             if item is None:
                 return
+            slot.item = item
             slot.since = now()
             work(item)
 
-    def _withdraw(self, slot: Slot) -> bool:
+    def _withdraw(self, slot: Slot[Item]) -> bool:
         """Take a slot back from the idle ones; False if somebody has taken it already and rings its alarm."""
         try:
             self._idle.remove(slot)
@@ -149,18 +196,40 @@ class Pool(Generic[Item]):
             return False
         return True
 
-    def _tell_drained(self) -> None:
+    def _tell_idle(self) -> None:
         if self._overseen:
             self._overseen = False
             with contextlib.suppress(RuntimeError):  # two threads were the last one
                 self._drained.release()
+        told = self.on_idle
+        if told is not None:
+            self.on_idle = None
+            told()
+
+    # Threads that do not come back.
+
+    def replace(self, slot: Slot[Item]) -> None:
+        """Give the thread of `slot` up, and start another in its place. Poller's thread."""
+        slot.lost = True
+        fresh = self._place(f"{slot.thread.name}+")
+        self.lost.append(slot)
+        self.slots = [fresh if each is slot else each for each in self.slots]
+        fresh.thread.start()
+
+    def count_lost(self) -> int:
+        """How many threads that were given up have not come back to their end. Poller's thread."""
+        self.lost = [slot for slot in self.lost if slot.thread.is_alive()]
+        return len(self.lost)
 
     def stop(self, timeout: float) -> bool:
         """End each thread once the items before are worked off; whether all had ended after `timeout` seconds."""
-        for _ in self.threads:
-            self._ready.append(None)
-        self._wake(len(self.threads))
+        threads = [slot.thread for slot in self.slots]
+        for _ in threads:
+            self.behind.append(None)
+        for _ in threads:
+            with contextlib.suppress(IndexError):
+                self._idle.pop().alarm.release()
         until = time.monotonic() + timeout
-        for thread in self.threads:
+        for thread in threads:
             thread.join(max(0.0, until - time.monotonic()))
-        return not any(thread.is_alive() for thread in self.threads)
+        return not any(thread.is_alive() for thread in threads)

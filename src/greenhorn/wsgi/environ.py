@@ -1,5 +1,6 @@
 """The environ of a request: what all requests of a listener share, and what one request adds (PEP 3333)."""
 
+from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from greenhorn.errors import HTTPError
@@ -36,7 +37,10 @@ def environ_template(
         "SERVER_NAME": server[0],
         "SERVER_PORT": server[1],
         "SCRIPT_NAME": script_name,
-        "REMOTE_ADDR": "",
+        "REMOTE_ADDR": "",  # filled in for each connection
+        "gunicorn.socket": None,
+        "greenhorn.client_disconnected": None,
+        "waitress.client_disconnected": None,
         # Filled in for each request; a dict is copied faster than it grows.
         "REQUEST_METHOD": "",
         "REQUEST_URI": "",
@@ -46,22 +50,31 @@ def environ_template(
         "SERVER_PROTOCOL": "",
         "wsgi.input": None,
         "wsgi.early_hints": None,
-        "gunicorn.socket": None,
     }
 
 
-def build_environ(
-    template: Environ,
-    head: RequestHead,
-    body: BinaryIO,
-    response: Response,
-    peer: tuple[str, str] | None,
-    sock: Any,
+def connection_template(
+    template: Environ, peer: tuple[str, str] | None, sock: Any, client_disconnected: Callable[[], bool]
 ) -> Environ:
-    """The environ of one request, a new dict that the application may change.
+    """Everything that the requests of one connection have in common.
 
-    `peer` is the client's address and port, None for a unix socket. `body` becomes wsgi.input. Raises `HTTPError`
-    500 when a trusted proxy's SCRIPT_NAME is no prefix of the path.
+    `peer` is the client's address and port, None for a unix socket. An application can call `client_disconnected` to
+    learn that nobody waits for its answer any more; waitress has a name for that as well.
+    """
+    own: Environ = {
+        "gunicorn.socket": sock,
+        "greenhorn.client_disconnected": client_disconnected,
+        "waitress.client_disconnected": client_disconnected,
+    }
+    if peer is not None:
+        own["REMOTE_ADDR"], own["REMOTE_PORT"] = peer
+    return template | own
+
+
+def build_environ(template: Environ, head: RequestHead, body: BinaryIO, response: Response) -> Environ:
+    """The environ of one request, a new dict that the application may change; `template` is its connection's.
+
+    `body` becomes wsgi.input. Raises `HTTPError` 500 when a trusted proxy's SCRIPT_NAME is no prefix of the path.
     """
     environ = template | head.fields
     environ["REQUEST_METHOD"] = head.method
@@ -71,9 +84,6 @@ def build_environ(
     environ["SERVER_PROTOCOL"] = head.version
     environ["wsgi.input"] = body
     environ["wsgi.early_hints"] = response.early_hints
-    environ["gunicorn.socket"] = sock
-    if peer is not None:
-        environ["REMOTE_ADDR"], environ["REMOTE_PORT"] = peer
     if environ["SCRIPT_NAME"]:
         environ["PATH_INFO"] = _path_below(environ["SCRIPT_NAME"], head.path)
     if not environ["SERVER_PORT"]:

@@ -14,6 +14,17 @@ from greenhorn.config.tables.gunicorn import FOREIGN
 
 ROOT = Path(__file__).parents[3]
 NEW = {
+    "body_min_rate",
+    "handshake_timeout",
+    "keepalive_requests",
+    "linger_timeout",
+    "max_stuck_threads",
+    "queue_size",
+    "queue_timeout",
+    "request_timeout",
+    "stream_request_body",
+    "tmp_files_max",
+    "write_min_rate",
     "limit_request_head", "limit_request_body", "body_buffer_size", "response_buffer_size",
     "response_buffer_max", "first_byte_timeout", "header_timeout", "body_timeout", "write_timeout",
 }  # fmt: skip

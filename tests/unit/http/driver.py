@@ -12,14 +12,17 @@ from greenhorn.http.head import STRICT, Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import ARMED, TRANSITIONS, Buffers, Connection, State
+from greenhorn.net.connection import ARMED, TRANSITIONS, Connection, State
+from greenhorn.net.pace import Buffers, Pace
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.serve import Service, read_proxy, serve
-from greenhorn.wsgi.environ import environ_template
+from greenhorn.workers.answer import exchange
+from greenhorn.workers.serve import read_proxy, serve
+from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import connection_template, environ_template
 
 SECURE_SCHEMES = {"HTTP_X_FORWARDED_PROTOCOL": "ssl", "HTTP_X_FORWARDED_PROTO": "https"}
-BUFFERS = Buffers(memory=1 << 20, most=1 << 22, patience=5.0, folder=None, sendfile=False)
+BUFFERS = Buffers(memory=1 << 20, most=1 << 22, pace=Pace(5.0), folder=None, sendfile=False)
 FIELDS = server_fields("greenhorn")
 TEMPLATE = environ_template(
     server=("127.0.0.1", "80"),
@@ -86,7 +89,9 @@ class Client:
         self.server_ended = False
         turn = serve if setup.proxy_versions == "off" else read_proxy
         self.connection = Connection(near, ("127.0.0.1", "50000"), turn, BUFFERS)
-        self.connection.template = TEMPLATE
+        self.connection.template = connection_template(
+            TEMPLATE, self.connection.peer, near, self.connection.client_disconnected
+        )
         self.connection.names = FieldNames(
             header_map=setup.header_map,
             allowed=setup.allowed,
@@ -159,6 +164,8 @@ class Client:
             connection.state = state
         try:
             outcome = connection.turn(connection, self._service)
+            if outcome is State.WHOLE:
+                outcome = exchange(connection, self._service)
         except OSError:  # as the worker does
             outcome = State.CLOSED
         assert outcome in TRANSITIONS[State.ACTIVE]

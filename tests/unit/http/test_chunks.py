@@ -3,7 +3,7 @@
 import pytest
 
 from greenhorn.errors import HTTPError
-from greenhorn.http.body import FREE_OVERHEAD, LARGEST_OVERHEAD, LONGEST_CHUNK_LINE, ChunkedBody, LengthBody
+from greenhorn.http.body import LARGEST_OVERHEAD, LONGEST_CHUNK_LINE, ChunkedBody, LengthBody
 from greenhorn.http.head import Limits
 from unit.http.cases import Case, Delivery, accepted, chunked, in_every_delivery, play, refused
 from unit.http.driver import Setup
@@ -162,17 +162,23 @@ def test_a_longer_chunk_line_is_refused_however_it_is_split(size: int) -> None:
 
 
 def test_chunks_may_cost_as_much_as_the_limit_and_no_byte_more() -> None:
-    costly, rest = divmod(LARGEST_OVERHEAD, LONGEST_CHUNK_LINE - FREE_OVERHEAD - 2)
+    costly, rest = divmod(LARGEST_OVERHEAD - 1, LONGEST_CHUNK_LINE + 4 - 1)  # the last chunk costs one without data
     flood = (line_of(LONGEST_CHUNK_LINE) + b"\r\nx\r\n") * costly
-    assert feed([flood + line_of(rest + FREE_OVERHEAD + 2) + b"\r\nx\r\n" + LAST])[1].done
+    assert feed([flood + line_of(rest - 3 - 4) + b"\r\nx\r\n" + LAST])[1].done
     with pytest.raises(HTTPError, match="cost more than they carry"):
-        feed([flood + line_of(rest + FREE_OVERHEAD + 3) + b"\r\nx\r\n" + LAST])
+        feed([flood + line_of(rest + 3 - 4) + b"\r\nx\r\n" + LAST])
 
 
-def test_chunks_with_short_extensions_cost_nothing() -> None:
-    decoded, body = feed([b"1;a=b\r\nx\r\n" * 10_000 + LAST])
-    assert decoded == b"x" * 10_000
+def test_chunks_that_carry_as_much_as_they_cost_are_free() -> None:
+    decoded, body = feed([b"9;a=b\r\n123456789\r\n" * 20_000 + LAST])
+    assert decoded == b"123456789" * 20_000
     assert body.done
+
+
+def test_a_flood_of_chunks_of_one_byte_ends() -> None:
+    assert feed([b"1\r\nx\r\n" * 10_000 + LAST])[1].done
+    with pytest.raises(HTTPError, match="cost more than they carry"):
+        feed([b"1\r\nx\r\n" * 20_000 + LAST])
 
 
 def test_trailers_are_kept_in_order() -> None:

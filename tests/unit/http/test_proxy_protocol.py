@@ -166,7 +166,7 @@ def test_a_header_that_does_not_end_reaches_nobody(header: bytes) -> None:
         assert read_proxy_header(header[:at], "auto") is None
         with Client(AUTO) as client:
             client.send(header[:at])
-            assert client.state is State.HEAD
+            assert client.state is State.HANDSHAKE
             client.end()
             assert (client.state, client.received, client.app.seen) == (State.CLOSED, b"", [])
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from greenhorn.net.connection import Buffers, Connection, State
+from greenhorn.net.connection import Connection, State
+from greenhorn.net.pace import Buffers, Pace
 from unit.net.waiting import DEADLINE
 
 SMALLEST = 1
@@ -26,7 +27,13 @@ def buffers(
     kernel: bool = True,
 ) -> Buffers:
     """How much is kept: by default 1000 bytes in memory and any number in files."""
-    return Buffers(memory, most, patience, None if folder is None else str(folder), kernel)
+    return Buffers(
+        memory=memory,
+        most=most,
+        pace=Pace(patience, float("inf")),
+        folder=None if folder is None else str(folder),
+        sendfile=kernel,
+    )
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from greenhorn.net.listener import Listener, listen, parse_address
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.gthread import ThreadWorker
+from greenhorn.wsgi.environ import connection_template
 from unit.net.waiting import DEADLINE, wait_until
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -126,8 +127,11 @@ class TestWorker:
         sock.setblocking(False)
         self._sockets.append(sock)
         connection = Connection(sock, peer, worker._first_turn, worker._buffers)
-        connection.template = (
-            worker._templates[self.listeners[0].fd] if self.listeners else worker.template(_Nowhere())  # type: ignore[arg-type]
+        connection.template = connection_template(
+            worker._templates[self.listeners[0].fd] if self.listeners else worker.template(_Nowhere()),  # type: ignore[arg-type]
+            peer,
+            sock,
+            connection.client_disconnected,
         )
         connection.trusted = peer is None or peer[0] in worker._trusted
         connection.names = worker._names[connection.trusted]
@@ -146,6 +150,7 @@ class TestWorker:
         if connection.state is not State.IDLE:
             connection.deadline -= time.monotonic()
         connection.state = State.QUEUED
+        connection.queued_at = time.monotonic()
 
     # The end.
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from greenhorn.net.connection import State
+from greenhorn.net.pace import Pace
 from greenhorn.workers.base import NAMES_TOLD
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import TestWorker
@@ -209,16 +210,19 @@ def test_settings_reach_what_the_turns_are_given(make_worker: MakeWorker, tmp_pa
     sizes = (limits.request_line, limits.fields, limits.field_size, limits.head, limits.body)
     assert sizes == (100, 5, 200, 1000, 7)
     assert (service.body_memory, service.body_folder, service.keep_alive) == (11, str(tmp_path), False)
-    assert tuple(worker.buffers()) == (12, 13, 14, str(tmp_path), False)
+    kept = worker.buffers()
+    assert (kept.memory, kept.most, kept.folder, kept.sendfile) == (12, 13, str(tmp_path), False)
+    assert kept.pace == Pace(14, 1 / 500)
     assert service.leniency.casefold_method is True
     assert service.access is None
 
 
 def test_times_of_none_are_for_ever(make_worker: MakeWorker):
     none = {"first_byte_timeout": 0, "header_timeout": 0, "body_timeout": 0, "write_timeout": 0, "keepalive": 0}
+    none["handshake_timeout"] = 0
     worker = make_worker(**none).worker
-    waits = {state for state, seconds in worker._timeouts.items() if seconds == math.inf}
-    assert waits == {State.NEW, State.HEAD, State.BODY, State.FLUSH, State.IDLE}
+    waits = {state for state, pace in worker._paces.items() if pace.most == math.inf}
+    assert waits == {State.NEW, State.HANDSHAKE, State.HEAD, State.BODY, State.FLUSH, State.IDLE}
 
 
 def test_the_script_name_comes_from_the_environment(make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch):

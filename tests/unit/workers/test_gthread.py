@@ -13,7 +13,7 @@ import pytest
 from greenhorn.net.connection import State
 from greenhorn.workers.serve import serve
 from unit.net.waiting import DEADLINE, wait_until
-from unit.workers.inprocess import TestWorker, echo, hello, read_answer, receive_all, wait_for_state
+from unit.workers.inprocess import Gate, TestWorker, echo, hello, read_answer, receive_all, wait_for_state
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ServeApp = Callable[..., TestWorker]
@@ -132,16 +132,18 @@ def has_ipv6() -> bool:
 # Capacity.
 
 
-def test_a_client_above_the_capacity_waits_until_another_leaves(serve_app: ServeApp):
-    served = serve_app(hello, worker_connections=1)
+def test_a_client_above_the_capacity_waits_while_the_others_are_at_work(serve_app: ServeApp):
+    gate = Gate()
+    served = serve_app(gate, worker_connections=1)
     first = served.connect()
     first.sendall(GET)
-    read_answer(first)
+    assert gate.entered.wait(DEADLINE)
     second = served.connect()
     second.sendall(GET)
-    wait_until(lambda: "worker_connections (1) are open" in served.log(), "the worker's pause")
+    wait_until(lambda: "worker_connections are reached" in served.log(), "the worker's pause")
     assert len(served.worker.connections) == 1
-    first.close()
+    gate.opened.set()
+    assert read_answer(first)[1] == b"Hello, world!"
     assert read_answer(second)[1] == b"Hello, world!"
 
 

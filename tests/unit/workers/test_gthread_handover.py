@@ -85,10 +85,10 @@ def test_news_of_a_connection_that_was_parked_just_now_are_not_lost(make_worker:
     with client:
         connection = made.adopt(ours)
         del made.worker._parked[connection]  # a thread has it
-        assert not made.worker._wake(connection)
+        assert not made.worker._wake(connection, 0)
         assert connection.woken
         made.worker._parked[connection] = True  # the thread parked it before it could see that
-        assert made.worker._wake(connection)
+        assert made.worker._wake(connection, 0)
         assert connection not in made.worker._parked
 
 
@@ -177,8 +177,8 @@ def test_a_head_on_a_kept_connection_has_its_own_time(serve_app: ServeApp):
         wait_for_state(served, [State.IDLE])
 
 
-def test_each_byte_renews_the_time_for_a_body(serve_app: ServeApp):
-    served = serve_app(echo, body_timeout=30)
+def test_each_byte_renews_the_time_for_a_body_without_a_rate(serve_app: ServeApp):
+    served = serve_app(echo, body_timeout=30, body_min_rate=0)
     client = served.connect()
     client.sendall(b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\n1")
     wait_for_state(served, [State.BODY])

@@ -283,7 +283,7 @@ class RacingIdlers(list[Any]):
 @pytest.mark.parametrize("threads", [1, 3])
 def test_an_item_put_while_a_thread_falls_asleep_is_taken(parallel: bool, late: bool, threads: int):
     pool = make_pool(threads, parallel=parallel)
-    pool._ready, pool._idle = ready, idle = RacingQueue(), RacingIdlers()
+    pool.ready, pool._idle = ready, idle = RacingQueue(), RacingIdlers()
     for round_number in range(30):
         item = Item()
         racing: Any = idle if late else ready
@@ -318,7 +318,7 @@ def test_items_put_before_the_end_are_worked_on_and_then_the_threads_end(paralle
     pool.put_all(items)
     assert pool.stop(DEADLINE)
     assert all(item.done for item in items)
-    assert not any(thread.is_alive() for thread in pool.threads)
+    assert not any(thread.is_alive() for thread in [slot.thread for slot in pool.slots])
 
 
 def test_the_end_of_a_pool_that_never_worked_is_quick():
@@ -337,9 +337,11 @@ def test_a_stuck_thread_is_told_and_does_not_hold_the_end():
     began = time.monotonic()
     assert pool.stop(0.05) is False
     assert time.monotonic() - began < TOO_LONG
-    assert all(thread.daemon for thread in pool.threads)
+    assert all(thread.daemon for thread in [slot.thread for slot in pool.slots])
     gate.set()
-    wait_until(lambda: not any(thread.is_alive() for thread in pool.threads), "the threads' end")
+    wait_until(
+        lambda: not any(thread.is_alive() for thread in [slot.thread for slot in pool.slots]), "the threads' end"
+    )
 
 
 def test_a_pool_without_items_asks_for_nothing():

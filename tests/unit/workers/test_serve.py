@@ -311,7 +311,7 @@ def test_a_proxy_header_names_the_client(serve_app: ServeApp):
     served = serve_app(show("REMOTE_ADDR", "REMOTE_PORT", "PROXY_ADDR", "PROXY_PORT"), proxy_protocol="auto")
     client = served.connect()
     client.sendall(b"PROXY TCP4 192.0.2.9 192.0")
-    wait_for_state(served, [State.HEAD])
+    wait_for_state(served, [State.HANDSHAKE])
     client.sendall(b".2.1 1234 80\r\n" + GET)
     assert read_answer(client)[1] == b"'192.0.2.9' '1234' '192.0.2.1' '80'"
     client.sendall(GET)

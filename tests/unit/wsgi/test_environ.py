@@ -8,11 +8,16 @@ import pytest
 from greenhorn.errors import HTTPError
 from greenhorn.http.head import Limits, parse_head
 from greenhorn.http.names import FieldNames
-from greenhorn.wsgi.environ import build_environ
+from greenhorn.wsgi.environ import build_environ, connection_template
 from greenhorn.wsgi.exchange import FileWrapper, Response
 from unit.wsgi.recording import Facts, RecordingOutput, template
 
 PEER = ("198.51.100.7", "4242")
+
+
+def never() -> bool:
+    """Nobody disconnects."""
+    return False
 
 
 def build(
@@ -23,7 +28,8 @@ def build(
 ) -> dict[str, Any]:
     head = parse_head(raw.encode("latin-1"), FieldNames() if names is None else names, Limits())
     response = Response(head, RecordingOutput(), Facts())
-    return build_environ(template(**changes), head, io.BytesIO(b"body"), response, peer, "the socket")
+    own = connection_template(template(**changes), peer, "the socket", never)
+    return build_environ(own, head, io.BytesIO(b"body"), response)
 
 
 def test_every_key_has_its_value():
@@ -70,6 +76,8 @@ def test_every_key_has_its_value():
         "wsgi.file_wrapper": FileWrapper,
         "wsgi.input_terminated": True,
         "gunicorn.socket": "the socket",
+        "greenhorn.client_disconnected": never,
+        "waitress.client_disconnected": never,
     }
 
 
@@ -87,7 +95,7 @@ def test_each_request_has_an_environ_of_its_own():
     before = dict(common)
     head = parse_head(b"GET / HTTP/1.1\r\nHost: a", FieldNames(), Limits())
     response = Response(head, RecordingOutput(), Facts())
-    first, second = (build_environ(common, head, io.BytesIO(), response, PEER, None) for _ in range(2))
+    first, second = (build_environ(common, head, io.BytesIO(), response) for _ in range(2))
     first.clear()
     assert second["PATH_INFO"] == "/"
     assert common == before

@@ -47,11 +47,22 @@ class LimitSettings:
     )
     limit_request_body: int = setting(
         ("--limit-request-body",),
-        default=0,
+        default=1073741824,
         parse=whole,
         meta="BYTES",
-        doc="""Largest body of a request; a larger one is answered 413; 0 = no limit.""",
-        differs="""has no such setting.""",
+        doc="""Largest body of a request, decoded; a larger one is answered 413; 0 = no limit. Where the length is
+            announced nothing is read of it; otherwise the answer comes at the first byte too many.""",
+        differs="""has no such setting: whoever sends the most fills the most memory or disk. Set it to what the
+            application needs.""",
+    )
+    stream_request_body: bool = setting(
+        ("--stream-request-body",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Pass request bodies on while they come. The application's thread then waits for the client, for as
+            long as body_timeout and body_min_rate let it, and 100 Continue is sent at the first read.""",
+        differs="""has no such setting: it always does so, without any deadline.""",
     )
     body_buffer_size: int = setting(
         ("--body-buffer-size",),
@@ -77,8 +88,18 @@ class LimitSettings:
         parse=whole,
         meta="BYTES",
         doc="""How much of one answer is kept for a client that does not keep up, in memory and file
-            together, before the application's thread waits for it.""",
+            together, before the application's thread waits for it. No more than half of the threads wait so.""",
         differs="""has no such setting; the thread waits from the first byte on.""",
+    )
+    tmp_files_max: int = setting(
+        ("--tmp-files-max",),
+        default=4294967296,
+        parse=whole,
+        meta="BYTES",
+        doc="""Most bytes that one worker keeps in temporary files, for bodies and answers together; 0 = no limit.
+            Beyond it the connection whose client is slowest with an answer is closed to make room; if none is slow, a
+            body is answered 503 and an answer is cut off.""",
+        differs="""has no such setting.""",
     )
 
 
@@ -95,6 +116,24 @@ class TimeoutSettings:
             answer closes its connection.""",
         differs="""2. That is below the idle time of every load balancer, which then sends requests into
             connections that are just closing (their 502s); an idle connection costs no thread here.""",
+    )
+    keepalive_requests: int = setting(
+        ("--keepalive-requests",),
+        default=1000,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Most requests on one connection; the last answer closes it; 0 = no limit. Clients that connect anew now
+            and then are spread over the workers and hosts.""",
+        differs="""has no such setting.""",
+    )
+    handshake_timeout: int = setting(
+        ("--handshake-timeout",),
+        default=10,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time for what comes before the first request, the PROXY header, from its first byte on; 0 = for ever.
+            No later byte renews it. When it is over the connection is closed.""",
+        differs="""has no such setting.""",
     )
     first_byte_timeout: int = setting(
         ("--first-byte-timeout",),
@@ -119,8 +158,18 @@ class TimeoutSettings:
         default=30,
         parse=seconds,
         meta="SECONDS",
-        doc="""Longest pause within a request body; 0 = for ever. After it the answer is 408.""",
+        doc="""Longest pause within a request body; 0 = for ever. After it the answer is 408. body_min_rate says how
+            much has to come for a new pause.""",
         differs="""has no such setting; a body may trickle in for ever.""",
+    )
+    body_min_rate: int = setting(
+        ("--body-min-rate",),
+        default=500,
+        parse=whole,
+        meta="BYTES",
+        doc="""Bytes per second that a request body has to bring, pauses up to body_timeout aside; 0 = any byte will
+            do. Each byte earns its share of a second of waiting, up to body_timeout; who has none left gets 408.""",
+        differs="""has no such setting.""",
     )
     write_timeout: int = setting(
         ("--write-timeout",),
@@ -130,6 +179,24 @@ class TimeoutSettings:
         doc="""Longest pause of a client in taking its answer; 0 = for ever. After it the connection is
             closed.""",
         differs="""has no such setting; a client that stops reading keeps its thread.""",
+    )
+    write_min_rate: int = setting(
+        ("--write-min-rate",),
+        default=500,
+        parse=whole,
+        meta="BYTES",
+        doc="""Bytes per second of an answer that a client has to take, pauses up to write_timeout aside; 0 = any byte
+            will do. It is counted as for body_min_rate.""",
+        differs="""has no such setting.""",
+    )
+    linger_timeout: int = setting(
+        ("--linger-timeout",),
+        default=2,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time that a client has to take note of the last answer on its connection, while what it still sends is
+            thrown away; 0 = none. Then the connection is closed.""",
+        differs="""has no such setting: it closes at once, and the client may lose the answer to a reset.""",
     )
 
 

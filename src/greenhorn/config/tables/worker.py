@@ -42,8 +42,26 @@ class WorkerSettings:
         default=1000,
         parse=positive,
         meta="NUMBER",
-        doc="""Most connections that one worker holds at once, idle ones included. At the limit it stops
-            accepting until one closes.""",
+        doc="""Most connections that one worker holds at once. At the limit it closes those that have been idle for
+            longest, then those that are slowest, and else stops accepting until one closes.""",
+    )
+    queue_size: int = setting(
+        ("--queue-size",),
+        default=0,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Most whole requests that wait for a thread of one worker; more are answered 503 with Retry-After; 0 = no
+            limit but worker_connections.""",
+        differs="""has no such setting; requests wait without limit.""",
+    )
+    queue_timeout: int = setting(
+        ("--queue-timeout",),
+        default=30,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Longest time that a whole request waits for a thread; 0 = for ever. Then it is answered 503 with
+            Retry-After.""",
+        differs="""has no such setting; the application works on requests that nobody waits for any more.""",
     )
     timeout: int = setting(
         ("-t", "--timeout"),
@@ -52,6 +70,24 @@ class WorkerSettings:
         meta="SECONDS",
         doc="""Silence after which a worker counts as stuck and is killed and replaced; 0 = never. It is
             the worker's loop that has to be alive: a single long request does not trip it.""",
+    )
+    request_timeout: int = setting(
+        ("--request-timeout",),
+        default=0,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time that the application has for one request; 0 = for ever. Then the client gets 504, or its connection
+            is closed if the answer has begun; the log gets the stack of the thread, which another one replaces.""",
+        differs="""has no such setting; timeout does not see a request in a thread.""",
+    )
+    max_stuck_threads: int = setting(
+        ("--max-stuck-threads",),
+        default=2,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Threads of one worker that may be beyond request_timeout at once; with one more the worker is exchanged
+            for a fresh one, which is ready before the old one leaves.""",
+        differs="""has no such setting.""",
     )
     graceful_timeout: int = setting(
         ("--graceful-timeout",),

@@ -1,0 +1,40 @@
+"""What the kernel knows of a socket, where it can be asked: Linux, and a word for everywhere else."""
+
+import contextlib
+import socket
+import struct
+import sys
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
+
+    def unacknowledged(sock: socket.socket) -> int:
+        """Bytes that were sent on `sock` and not confirmed by the other side's system; 0 if that is not known."""
+        answer = bytearray(4)
+        try:
+            fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, answer)
+        except OSError:
+            return 0
+        count: int = struct.unpack("i", answer)[0]
+        return count
+
+else:
+
+    def unacknowledged(sock: socket.socket) -> int:  # noqa: ARG001 - there is no portable way
+        """Bytes that were sent on `sock` and not confirmed by the other side's system: not known here."""
+        return 0
+
+
+NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
+
+
+def keep_little(sock: socket.socket, most: int) -> None:
+    """Let the kernel take no more than `most` bytes beyond what is on its way to the client.
+
+    Otherwise it keeps megabytes for each client that does not read, and a thousand of them use up its memory for all
+    connections of the machine.
+    """
+    if NOTSENT_LOWAT is not None and sock.family != socket.AF_UNIX:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, most)

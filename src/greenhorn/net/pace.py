@@ -1,0 +1,85 @@
+"""How long a client may keep the server waiting, and how much it may store: the measures of patience."""
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+
+class Pace(NamedTuple):
+    """A longest pause and a minimum rate in one: who waits has so many seconds left, and each byte earns some."""
+
+    most: float
+    """Seconds that a client may have left; `inf` for no limit."""
+    per_byte: float = 0.0
+    """Seconds that a byte earns; `inf` where any byte earns all of them."""
+
+    @classmethod
+    def of(cls, timeout: int, rate: int) -> "Pace":
+        """The pace of two settings: seconds and bytes per second, 0 each for no limit."""
+        return cls(timeout or float("inf"), 1 / rate if rate else float("inf"))
+
+    def earn(self, left: float, count: int) -> float:
+        """The seconds left after `count` more bytes."""
+        return min(self.most, left + count * self.per_byte) if count else left
+
+
+class Allotment:
+    """So many bytes of temporary files for all connections of a worker together. Any thread.
+
+    `make_room` ends somebody's use of some, and says whether it did.
+    """
+
+    def __init__(self, most: int, make_room: Callable[[], bool] = lambda: False) -> None:
+        self._left = most or float("inf")
+        self._lock = threading.Lock()
+        self.make_room = make_room
+
+    def take(self, count: int) -> bool:
+        """Take `count` bytes; False if there are not so many even after room was made."""
+        while True:
+            with self._lock:
+                if self._left >= count:
+                    self._left -= count
+                    return True
+            if not self.make_room():
+                return False
+
+    def give(self, count: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left += count
+
+
+class Buffers:
+    """How much is kept of the answers to clients that do not keep up, in bytes and seconds.
+
+    A tray that all connections of a worker share. Only `memory` changes, by the poller's thread.
+    """
+
+    __slots__ = ("allotment", "folder", "memory", "most", "pace", "sendfile", "waiters")
+
+    def __init__(
+        self,
+        *,
+        memory: int,
+        most: int,
+        pace: Pace,
+        folder: str | None = None,
+        sendfile: bool = True,
+        allotment: Allotment | None = None,
+        waiters: int = 1,
+    ) -> None:
+        self.memory = memory
+        """In memory, beyond that in a temporary file."""
+        self.most = most
+        """In memory and file together, beyond that the application's thread waits."""
+        self.pace = pace
+        """For how long a client may be waited for."""
+        self.folder = folder
+        """Where temporary files live; None: the system's folder."""
+        self.sendfile = sendfile
+        """Whether files are sent by the kernel."""
+        self.allotment = allotment or Allotment(0)
+        """What the temporary files of all together may hold."""
+        self.waiters = threading.BoundedSemaphore(waiters) if waiters else None
+        """As many threads may wait at a time; the others go on to fill files."""

@@ -1,0 +1,40 @@
+"""What happens seldom and should be known: how many requests were turned away, dropped or stuck."""
+
+import threading
+
+from greenhorn.observe.logger import Logger
+
+TELL_EVERY = 60.0
+"""Seconds between two reports."""
+
+
+class Counters:
+    """Counts of events by their name. Any thread; not for what happens with every request."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._counts: dict[str, int] = {}
+        self._told: dict[str, int] = {}
+        self._tell_at = 0.0
+
+    def add(self, name: str) -> None:
+        """Count one more."""
+        with self._lock:
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def totals(self) -> dict[str, int]:
+        """How often each has happened so far."""
+        with self._lock:
+            return dict(self._counts)
+
+    def tell(self, log: Logger, now: float) -> None:
+        """Log what happened since this was done before, once in `TELL_EVERY`. One thread only."""
+        if now < self._tell_at:
+            return
+        self._tell_at = now + TELL_EVERY
+        totals = self.totals()
+        for name, count in totals.items():
+            since = count - self._told.get(name, 0)
+            if since:
+                log.warning("In the last %.0f s: %d %s", TELL_EVERY, since, name)
+        self._told = totals

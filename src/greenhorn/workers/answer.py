@@ -1,0 +1,206 @@
+"""What a thread does with a whole request: run the application, or turn the request away."""
+
+import io
+import os
+import time
+from typing import Any, BinaryIO, NoReturn
+
+from greenhorn.errors import ClientGone, HTTPError, RequestBodyError
+from greenhorn.http.head import RequestHead
+from greenhorn.http.peer import scheme_from_proxy
+from greenhorn.http.response import CONTINUE
+from greenhorn.net.connection import Connection, State
+from greenhorn.workers.serve import answer_error, go_on, refuse, serve
+from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import Environ, build_environ
+from greenhorn.wsgi.exchange import Response, respond
+from greenhorn.wsgi.input import open_stream
+
+DROPPED = "requests dropped whose clients had left"
+
+
+def exchange(connection: Connection, service: Service) -> State:
+    """Run the application for one whole request, and say what becomes of the connection."""
+    if connection.gone:
+        service.counters.add(DROPPED)
+        return State.CLOSED
+    head = connection.head
+    output: Any = connection
+    if service.timed:
+        output = connection.claim = Claim(connection)
+    response = Response(head, output, service)
+    connection.requests += 1
+    if connection.requests >= service.most_requests:
+        response.keep_alive = False
+    try:
+        body = io.BytesIO() if connection.spool is None else open_body(connection, service, response)
+        template = connection.template
+        if connection.names.told_scheme:
+            template = with_scheme(template, head, service)
+        environ = build_environ(template, head, body, response)
+    except HTTPError as error:
+        return refuse(connection, service, error)
+    failed = False
+    try:
+        respond(service.app, environ, response)
+    except ClientGone:
+        service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
+        return State.CLOSED
+    except BaseException as error:  # noqa: BLE001 - it is logged
+        refusal = judge(error, head, service)
+        if connection.claim is not None and not connection.claim.end():
+            return State.CLOSED
+        if not response.head_sent:
+            return refuse(connection, service, refusal, told=True)
+        failed = True
+    else:
+        if connection.claim is not None and not connection.claim.end():
+            service.log.info("%s %s came to its end after all", head.method, head.target)
+            return State.CLOSED
+    if response.complaint is not None:
+        service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
+    if service.access is not None:
+        service.access.answered(connection.peer, head, response.status_code, response.sent)
+    if connection.spool is not None:
+        failed = not close_body(connection, body) or failed
+    connection.head = None
+    if connection.outbox is not None or failed or not response.keep_alive:
+        return go_on(connection, stays=response.keep_alive and not failed, told=not head.keep_alive)
+    return State.QUEUED if connection.buffer else State.IDLE
+
+
+def judge(error: BaseException, head: RequestHead, service: Service) -> HTTPError:
+    """Log what the application let out, and return what the client is told. Ends a process that it forked off."""
+    if os.getpid() != service.pid:
+        leave_fork(error)
+    if isinstance(error, RequestBodyError):
+        service.log.info("The body of %s %s: %d %s", head.method, head.target, error.status, error.detail)
+        return error
+    service.log.error("Error handling request %s", head.target, exc_info=error)
+    return HTTPError(500, "the application failed")
+
+
+def leave_fork(error: BaseException) -> NoReturn:
+    """End a process that the application forked off, where it means to end or fails: it must not answer as well."""
+    code = error.code if isinstance(error, SystemExit) else 1
+    os._exit(code if isinstance(code, int) else int(code is not None))
+
+
+def with_scheme(template: Environ, head: RequestHead, service: Service) -> Environ:
+    """The template with the scheme that a trusted proxy tells in this request, if it does; raises `HTTPError` 400."""
+    scheme = scheme_from_proxy(head.fields, service.secure_schemes)
+    return template if scheme is None else template | {"wsgi.url_scheme": scheme}
+
+
+def open_body(connection: Connection, service: Service, response: Response) -> BinaryIO:
+    """The body of a request: as it was collected, or as the application reads it while it comes."""
+    begun: BinaryIO = connection.spool.open()
+    if connection.body is None:
+        return begun
+    left = service.body_pace.most
+
+    def receive(size: int) -> bytes:
+        nonlocal left
+        if connection.awaits_continue:
+            connection.awaits_continue = False
+            if not response.head_sent:
+                connection.send(CONTINUE)
+        data, left = connection.receive(size, service.body_pace, left)
+        return data
+
+    with begun:
+        return open_stream(connection.body, receive, begun.read(), service.limits.body, response)
+
+
+def close_body(connection: Connection, body: Any) -> bool:
+    """Give a body back after the exchange; whether all of it has come, so that another request can follow."""
+    whole = True
+    if connection.body is not None:
+        whole = connection.body.done
+        connection.buffer = connection.body.excess
+        connection.drained = False
+    body.close()
+    connection.drop_request()
+    return whole
+
+
+class Claim:
+    """Who answers a request whose time is limited: its thread, or the poller's thread when the time is over.
+
+    The output of the thread's `Response`. Each right is one item of a list, which one of both threads can pop.
+    """
+
+    __slots__ = ("_answers", "_connection", "_right_to_answer", "_right_to_end", "measure")
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._right_to_answer = [True]
+        self._right_to_end = [True]
+        self._answers = False
+        self.measure = connection.measure
+
+    def answer(self) -> bool:
+        """Whether the caller is the one who answers; asked once by each side."""
+        return _take(self._right_to_answer)
+
+    def end(self) -> bool:
+        """Whether the caller is the one who ends the request; asked once by each side."""
+        return _take(self._right_to_end)
+
+    def _begin(self) -> None:
+        if not self._answers:
+            if not self.answer():
+                raise ClientGone("the request took too long, and its client has its answer")
+            self._answers = True
+
+    def send(self, data: bytes) -> None:
+        """Send as the connection does, unless the request was ended."""
+        self._begin()
+        self._connection.send(data)
+
+    def send_all(self, parts: list[bytes]) -> None:
+        """Send as the connection does, unless the request was ended."""
+        self._begin()
+        self._connection.send_all(parts)
+
+    def send_file(self, region: Any) -> None:
+        """Send as the connection does, unless the request was ended."""
+        self._begin()
+        self._connection.send_file(region)
+
+
+def _take(right: list[bool]) -> bool:
+    try:
+        return right.pop()
+    except IndexError:
+        return False
+
+
+def resume(connection: Connection, service: Service) -> State:
+    """The turn of a connection whose whole request had to wait for a thread."""
+    connection.turn = serve
+    if time.monotonic() - connection.queued_at > service.queue_timeout:
+        return turn_away(connection, service, "no thread was free in time")
+    return State.WHOLE
+
+
+def turn_away(connection: Connection, service: Service, why: str) -> State:
+    """Answer a whole request with 503, and keep the connection if it can be."""
+    if connection.gone:
+        service.counters.add(DROPPED)
+        return State.CLOSED
+    head = connection.head
+    stays = (
+        head.keep_alive
+        and head.version == "HTTP/1.1"
+        and connection.body is None  # else some of it has still to come
+        and service.keep_alive
+        and connection.requests + 1 < service.most_requests
+    )
+    connection.turn = serve
+    service.counters.add("requests answered 503 because " + why)
+    try:
+        answer_error(connection, service, HTTPError(503, why), told=True, stays=stays)
+    except ClientGone:
+        return State.CLOSED
+    return go_on(connection, stays=stays, told=not head.keep_alive)

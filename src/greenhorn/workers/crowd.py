@@ -1,0 +1,131 @@
+"""Many connections at once: how much each may keep, and who has to leave when there is no room for all."""
+
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping
+
+from greenhorn.net.connection import Connection, State
+from greenhorn.net.kernel import keep_little
+from greenhorn.net.pace import Buffers, Pace
+from greenhorn.workers.service import HEAD_READ, Service
+
+MANY = 128
+"""Connections from which on each may keep less: what all of them keep in memory is bounded."""
+MEMORY = 16 * 1024 * 1024
+LEAST_MEMORY = 4096
+UNSENT = 131072
+"""Bytes that the kernel keeps for a client that does not read, when there are many."""
+
+IDLE_FOR = 1.0
+"""Seconds without a byte after which a connection that has no request counts as idle."""
+SLOW_FOR = 2.0
+"""Seconds for which a client has kept the server waiting in all, above its pace, that make it slow."""
+
+Paces = Mapping[State, Pace]
+
+WITHOUT_REQUEST = frozenset((State.IDLE, State.NEW, State.LINGER))
+AT_WORK = frozenset((State.HANDSHAKE, State.HEAD, State.BODY, State.FLUSH))
+
+
+class Crowd:
+    """The connections of a worker taken together. Poller's thread, but for `drop_least_read`.
+
+    It reads `connections` and `parked`, the connections that wait for their client, and takes out of the latter what it
+    gives to `close`.
+    """
+
+    def __init__(
+        self,
+        *,
+        connections: dict[int, Connection],
+        parked: dict[Connection, bool],
+        most: int,
+        paces: Paces,
+        service: Service,
+        buffers: Buffers,
+        close: Callable[[Connection], None],
+    ) -> None:
+        self._connections = connections
+        self._parked = parked
+        self._most = most
+        self._paces = paces
+        self._service = service
+        self._buffers = buffers
+        self._close = close
+        self._body_memory = service.body_memory
+        self._response_memory = buffers.memory
+
+    def take_in(self, connection: Connection) -> None:
+        """Note that a connection has come."""
+        if len(self._connections) > MANY:
+            keep_little(connection.socket, UNSENT)
+            self.share_memory()
+
+    def share_memory(self) -> None:
+        """Let each connection keep as much as there is for each, if there are many."""
+        count = len(self._connections)
+        share = max(LEAST_MEMORY, MEMORY // count) if count > MANY else sys.maxsize
+        self._service.head_read = min(HEAD_READ, share)
+        self._service.body_memory = min(self._body_memory, share)
+        self._buffers.memory = min(self._response_memory, share)
+
+    def has_room(self) -> bool:
+        """Whether another connection may come, if need be in the place of some that can be done without."""
+        most = self._most
+        if len(self._connections) < most or self._service.draining:
+            return True
+        enough = most - max(1, most // 64)
+        for connection in dispensable(list(self._parked), self._paces, time.monotonic()):
+            if self._parked.pop(connection, False):
+                self._service.counters.add("connections closed to make room for others")
+                self._close(connection)
+                if len(self._connections) <= enough:
+                    break
+        return len(self._connections) < most
+
+    def drop_least_read(self) -> bool:
+        """Give up the answer that its client reads slowest, for room in temporary files; whether there was any.
+
+        Any thread.
+        """
+        victim = least_read(list(self._parked), self._paces, time.monotonic())
+        if victim is None or not self._parked.pop(victim, False):
+            return False
+        self._service.counters.add("answers given up since they were not read and tmp_files_max was reached")
+        victim.reset()
+        self._close(victim)
+        return True
+
+
+def waited(connection: Connection, pace: Pace, now: float) -> float:
+    """How many seconds of its client's patience a parked connection has used up; 0 where there is no limit."""
+    return pace.most - (connection.deadline - now) if pace.most != float("inf") else 0.0
+
+
+def dispensable(parked: Iterable[Connection], paces: Paces, now: float) -> Iterator[Connection]:
+    """The connections that may be closed to make room, the most dispensable first."""
+    idle, slow, resting = [], [], []
+    for connection in parked:
+        state = connection.state
+        if state in AT_WORK:
+            used = waited(connection, paces[state], now)
+            if used >= SLOW_FOR:
+                slow.append((used, connection))
+        elif state in WITHOUT_REQUEST:
+            pace = paces[state]
+            used = waited(connection, pace, now)
+            if used >= IDLE_FOR or pace.most == float("inf"):
+                idle.append((used, connection))
+            elif state is State.IDLE:
+                resting.append((used, connection))
+    for group in (idle, slow, resting):
+        group.sort(key=lambda pair: pair[0], reverse=True)
+        yield from (connection for _, connection in group)
+
+
+def least_read(parked: Iterable[Connection], paces: Paces, now: float) -> Connection | None:
+    """The connection whose client has been slowest with its answer, if one is slow."""
+    pace = paces[State.FLUSH]
+    flushing = [(waited(each, pace, now), each) for each in parked if each.state is State.FLUSH]
+    used, slowest = max(flushing, key=lambda pair: pair[0], default=(0.0, None))
+    return slowest if used >= SLOW_FOR else None

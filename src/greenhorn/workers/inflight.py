@@ -1,0 +1,90 @@
+"""The requests that the application works on just now: which ones they are, where they are, and which are stuck."""
+
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.response import error_response
+from greenhorn.net.connection import Connection, State
+from greenhorn.workers.pool import Pool, Slot
+from greenhorn.workers.service import Service
+
+TOO_LATE = HTTPError(504, "the application did not answer in time")
+
+
+class Request(NamedTuple):
+    """A request that a thread works on."""
+
+    slot: Slot[Connection]
+    connection: Connection
+    since: float
+
+    def record(self, now: float) -> str:
+        """What the log says of it: method, path, age, client, thread, and the Python stack of the thread."""
+        head = self.connection.head
+        name = f"{head.method} {head.target}" if head is not None else "a request"
+        peer = self.connection.peer
+        client = f"{peer[0]}:{peer[1]}" if peer else "unix"
+        thread = self.slot.thread
+        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented purpose
+        stack = "".join(traceback.format_stack(frame)) if frame is not None else "  the thread has ended\n"
+        return f"{name} for {now - self.since:.1f} s, from {client}, in thread {thread.name}:\n{stack}".rstrip()
+
+
+def requests(pool: Pool[Connection]) -> Iterator[Request]:
+    """What the threads work on, those that were given up included. Any thread; what ends meanwhile may be missing."""
+    for slot in [*pool.lost, *pool.slots]:
+        since, connection = slot.since, slot.item
+        if since and connection is not None and connection.state is State.ACTIVE and connection.head is not None:
+            yield Request(slot, connection, since)
+
+
+def dump(pool: Pool[Connection], service: Service) -> None:
+    """Log a record of each request in flight. Poller's thread."""
+    now = time.monotonic()
+    running = list(requests(pool))
+    for request in running:
+        service.log.warning("In flight: %s", request.record(now))
+    counts = ", ".join(f"{count} {name}" for name, count in service.counters.totals().items())
+    service.log.warning(
+        "%d in flight, %d waiting for a thread, %d threads idle, %d stuck%s",
+        len(running),
+        len(pool.whole) + len(pool.ready) + len(pool.behind),
+        pool.idle,
+        pool.count_lost(),
+        f"; so far {counts}" if counts else "",
+    )
+
+
+def overdue(pool: Pool[Connection], timeout: float, now: float) -> Iterator[Request]:
+    """The requests that took longer than `timeout` seconds, each told once. Poller's thread."""
+    for request in list(requests(pool)):
+        if now - request.since >= timeout and not request.slot.lost and request.connection.claim is not None:
+            yield request
+
+
+def end(request: Request, service: Service, now: float) -> bool:
+    """Answer an overdue request with 504, or cut its connection off if its answer has begun; False if it just ended.
+
+    The connection stays with its thread, which finds out when it comes back. Poller's thread.
+    """
+    connection = request.connection
+    record = request.record(now)
+    head = connection.head
+    claim = connection.claim
+    if head is None or request.slot.since != request.since or not claim.end():
+        return False
+    service.counters.add("requests beyond request_timeout")
+    service.log.error("Request beyond request_timeout: %s", record)
+    connection.gone = True
+    if not claim.answer():
+        connection.cut()
+        return True
+    answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
+    connection.send_last(answer)
+    if service.access is not None:
+        service.access.refused(connection.peer, head.request_line, TOO_LATE, len(answer))
+    return True

@@ -1,0 +1,130 @@
+"""The spare thread: when all threads are held up in the application, clients do not have to wait for them as well."""
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from greenhorn.net.connection import Connection
+from greenhorn.workers.pool import Pool
+
+PATIENCE = 0.05
+"""Seconds that a connection waits for a thread of the pool before the spare thread takes it."""
+SHORT_PATIENCE = 0.002
+"""The same while the spare thread was needed just now."""
+LATELY = 0.5
+"""Seconds for which that counts as just now."""
+
+
+class Spare:
+    """One thread that takes what waits too long for the threads of a pool, and runs no application code.
+
+    `prepare(connection)` runs a turn up to the point where the application is needed; `give_up(connection)` ends the
+    wait of a whole request that has waited for `queue_timeout` seconds (0: never) in vain. Neither may raise.
+    """
+
+    def __init__(
+        self,
+        prepare: Callable[[Connection], None],
+        give_up: Callable[[Connection], None],
+        queue_timeout: float,
+    ) -> None:
+        self._pool: Pool[Connection]
+        self._prepare = prepare
+        self._give_up = give_up
+        self._queue_timeout = queue_timeout
+        self._alarm = threading.Lock()
+        self._alarm.acquire()
+        self._asleep = False
+        self._needed_at = 0.0
+        self._stopping = False
+        self._thread = threading.Thread(target=self._run, name="greenhorn-spare", daemon=True)
+
+    def start(self, pool: Pool[Connection]) -> None:
+        """Start the thread, beside those of `pool`."""
+        self._pool = pool
+        self._thread.start()
+
+    def call(self) -> None:
+        """Say that items wait and that no thread of the pool sleeps. Any thread; never blocks."""
+        if self._asleep:
+            self._asleep = False
+            with contextlib.suppress(RuntimeError):  # another thread was as quick
+                self._alarm.release()
+
+    def stop(self) -> None:
+        """End the thread. It never waits for long, so that it is waited for."""
+        self._stopping = True
+        self._asleep = True
+        self.call()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _run(self) -> None:
+        while not self._stopping:
+            nap = self._tend(time.monotonic())
+            if nap is None:
+                self._asleep = True
+                if not self._something_waits():
+                    self._alarm.acquire()
+                self._asleep = False
+            elif nap > 0:
+                self._alarm.acquire(timeout=min(nap, PATIENCE))
+
+    def _something_waits(self) -> bool:
+        pool = self._pool
+        return bool(pool.ready or pool.behind or (self._queue_timeout and pool.whole))
+
+    def _tend(self, now: float) -> float | None:
+        """Take one connection whose time has come; returns seconds until there will be one, None if none waits."""
+        pool = self._pool
+        late = self._tend_whole(now) if self._queue_timeout else None
+        if late == 0:
+            return 0.0
+        first = _first(pool.ready) or _first(pool.behind)
+        if first is None:
+            return late
+        patience = SHORT_PATIENCE if now - self._needed_at < LATELY else PATIENCE
+        wait = first.queued_at + patience - now
+        if wait > 0:
+            return wait
+        taken = _take(pool.ready) or _take(pool.behind)
+        if taken is not None:
+            self._needed_at = now
+            self._prepare(taken)
+        return 0.0
+
+    def _tend_whole(self, now: float) -> float | None:
+        """End the wait of the first whole request if it took too long; seconds until it will have, or None."""
+        pool = self._pool
+        first = _first(pool.whole)
+        if first is None:
+            return None
+        wait = first.queued_at + self._queue_timeout - now
+        if wait > 0:
+            return wait
+        taken = _take(pool.whole)
+        if taken is not None and taken.queued_at > first.queued_at:  # a thread was quicker with the first
+            pool.put_first(taken)
+        elif taken is not None:
+            self._needed_at = now
+            self._give_up(taken)
+        return 0.0
+
+
+def _first(queue: deque[Any]) -> Connection | None:
+    try:
+        first: Connection | None = queue[0]
+    except IndexError:
+        return None
+    return first
+
+
+def _take(queue: deque[Any]) -> Connection | None:
+    try:
+        taken: Connection | None = queue.popleft()
+    except IndexError:
+        return None
+    return taken
