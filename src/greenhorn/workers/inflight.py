@@ -1,17 +1,22 @@
 """The requests that the application works on just now: which ones they are, where they are, and which are stuck."""
 
+import os
 import sys
+import threading
 import time
 import traceback
 from collections.abc import Iterator
 from typing import NamedTuple
 
+import greenhorn
 from greenhorn.errors import HTTPError
 from greenhorn.http.response import error_response
 from greenhorn.net.connection import Connection, State
 from greenhorn.workers.pool import Pool, Slot
 from greenhorn.workers.service import Service
 
+OURS = (threading.__file__, os.path.dirname(greenhorn.__file__) + os.sep)  # noqa: PTH120 - text, as in a frame
+"""Where the files of frames are that every request has."""
 TOO_LATE = HTTPError(504, "the application did not answer in time")
 
 
@@ -29,9 +34,17 @@ class Request(NamedTuple):
         peer = self.connection.peer
         client = f"{peer[0]}:{peer[1]}" if peer else "unix"
         thread = self.slot.thread
-        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented purpose
-        stack = "".join(traceback.format_stack(frame)) if frame is not None else "  the thread has ended\n"
-        return f"{name} for {now - self.since:.1f} s, from {client}, in thread {thread.name}:\n{stack}".rstrip()
+        return f"{name} for {now - self.since:.1f} s, from {client}, in thread {thread.name}:\n{_stack_of(thread)}"
+
+
+def _stack_of(thread: threading.Thread) -> str:
+    """The Python stack of a thread from the application's first frame on, the latest call last."""
+    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented purpose
+    if frame is None:
+        return "  it has ended"
+    stack = traceback.extract_stack(frame)
+    begins = next((at for at, each in enumerate(stack) if not each.filename.startswith(OURS)), 0)
+    return "".join(traceback.format_list(stack[begins:])).rstrip()
 
 
 def requests(pool: Pool[Connection]) -> Iterator[Request]:
