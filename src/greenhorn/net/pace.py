@@ -14,7 +14,7 @@ class Pace(NamedTuple):
     """Seconds that a byte earns; `inf` where any byte earns all of them."""
 
     @classmethod
-    def of(cls, timeout: int, rate: int) -> "Pace":
+    def of(cls, timeout: int, rate: int = 0) -> "Pace":
         """The pace of two settings: seconds and bytes per second, 0 each for no limit."""
         return cls(timeout or float("inf"), 1 / rate if rate else float("inf"))
 

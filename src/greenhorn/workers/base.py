@@ -20,6 +20,7 @@ from greenhorn.http.head import Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
+from greenhorn.net.connection import State
 from greenhorn.net.listener import Listener
 from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.observe.access import AccessLog
@@ -210,6 +211,19 @@ class Worker:
             allotment=self.service.allotment,
             waiters=settings.threads // 2,
         )
+
+    def paces(self) -> dict[State, Pace]:
+        """How long a client may keep the server waiting in each state."""
+        settings = self.settings
+        return {
+            State.NEW: Pace.of(settings.first_byte_timeout),
+            State.HANDSHAKE: Pace.of(settings.handshake_timeout),
+            State.HEAD: Pace.of(settings.header_timeout),
+            State.BODY: self.service.body_pace,
+            State.IDLE: Pace.of(settings.keepalive),
+            State.FLUSH: Pace.of(settings.write_timeout, settings.write_min_rate),
+            State.LINGER: Pace(settings.linger_timeout),
+        }
 
     def field_names(self, *, trusted: bool) -> FieldNames:
         """The field names that a peer may use: a trusted one may spell some with underscores."""

@@ -12,10 +12,10 @@ from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection, State
 from greenhorn.net.listener import Listener
-from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.pace import Buffers
 from greenhorn.net.poller import best_poller
 from greenhorn.workers import inflight
-from greenhorn.workers.acceptor import ACCEPTS, Acceptor
+from greenhorn.workers.acceptor import Acceptor
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import SERVER, Worker
 from greenhorn.workers.crowd import Crowd
@@ -64,8 +64,6 @@ class ThreadWorker(Worker):
         self._trusted = Networks(settings.forwarded_allow_ips)
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
-        self._shares = settings.workers > 1
-        """Whether connections may be left to other workers."""
         self._tick_at = 0.0
         self._due_at = 0.0
         # Three beats before the master could miss one.
@@ -73,16 +71,8 @@ class ThreadWorker(Worker):
         self._retiring = False
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
-        self._keepalive: float = settings.keepalive or math.inf
-        self._paces: dict[State, Pace] = {
-            State.NEW: Pace.of(settings.first_byte_timeout, 0),
-            State.HANDSHAKE: Pace.of(settings.handshake_timeout, 0),
-            State.HEAD: Pace.of(settings.header_timeout, 0),
-            State.BODY: self.service.body_pace,
-            State.IDLE: Pace(self._keepalive),
-            State.FLUSH: self._buffers.pace,
-            State.LINGER: Pace(settings.linger_timeout),
-        }
+        self._keepalive = settings.keepalive or math.inf
+        self._paces = self.paces()
         self._crowd = Crowd(
             connections=self.connections,
             parked=self._parked,
@@ -93,7 +83,10 @@ class ThreadWorker(Worker):
             close=self._close,
         )
         self._buffers.allotment.make_room = self._crowd.drop_least_read
-        self._acceptor = Acceptor(self.listeners, self.poller, self._welcome, self._crowd.has_room, self.log)
+        self._shares = settings.workers > 1
+        self._acceptor = Acceptor(
+            self.listeners, self.poller, self._welcome, self._crowd.has_room, self.log, shares=self._shares
+        )
         self._leave_at = math.inf
         self._farewell_at = math.inf
 
@@ -162,7 +155,7 @@ class ThreadWorker(Worker):
 
     def _attend(self, fd: int) -> None:
         """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
-        if self._acceptor.attend(fd, max(1, min(ACCEPTS, self.pool.idle)) if self._shares else ACCEPTS):
+        if self._acceptor.attend(fd, self.pool.idle):
             self._due_at = min(self._due_at, self._acceptor.listen_at)
         elif fd == self.signals.fileno():
             for number in self.read_signals():
