@@ -20,6 +20,8 @@ PEEKS = not hasattr(select, "epoll")
 HALF_CLOSE = 0.5
 """Seconds after its request in which the end of a client's stream is no more than that; later it means that the client
 has given up."""
+TRY_EVERY = 0.001
+"""Seconds between two looks at whether a client that did not keep up does so again, while the application goes on."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of a socket that is closed without waiting for what was not delivered."""
 
@@ -252,14 +254,10 @@ class Connection:
                 pass
             except OSError as error:
                 raise ClientGone(str(error)) from error
-        for part in parts:
-            if sent >= len(part):
-                sent -= len(part)
-                continue
-            if self.outbox is None:
-                self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
-            self.outbox.hold(memoryview(part)[sent:] if sent else part)
-            sent = 0
+            if len(parts) <= IOV_MAX and sent == sum(map(len, parts)):
+                return
+            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
+        self.outbox.hold(parts, sent)
 
     def measure(self, file: Any) -> FileRegion | None:
         """The rest of `file` as a region that the kernel can send, or None if there is no such."""
@@ -290,6 +288,9 @@ class Connection:
         """Give the socket a chance, and hold the thread while more is kept than may be."""
         buffers = self.buffers
         now = time.monotonic()
+        if now - outbox.tried_at < TRY_EVERY and outbox.size <= buffers.most:
+            return
+        outbox.tried_at = now
         if outbox.flush(self.socket) or not outbox.stuck_since:
             outbox.stuck_since = now
         elif now - outbox.stuck_since > buffers.pace.most:

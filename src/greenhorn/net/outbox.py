@@ -7,6 +7,7 @@ import socket
 import stat
 import tempfile
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,8 @@ from greenhorn.net.pace import Allotment
 PER_TURN = 4 * 1024 * 1024
 """Bytes that one turn sends at the most: a client that takes all it gets does not keep a thread either."""
 PER_CALL = 1024 * 1024
+PARTS_PER_CALL = 64
+"""Parts of a list that one call sends: beyond the first few, a call costs more for what the socket does not take."""
 SMALL_PIECE = 4096
 """Pieces are joined up to this size: each costs memory of its own."""
 LARGEST_FILE = 16 * 1024 * 1024
@@ -107,11 +110,45 @@ class Spill(FileRegion):
 
 
 class Piece(NamedTuple):
-    """Bytes that wait in memory."""
+    """Bytes that wait in memory and were made for this client."""
 
     data: memoryview
-    counts: bool
-    """Whether they count against the cap: those that somebody else keeps alive anyway do not."""
+
+
+class Parts:
+    """The rest of a list of byte strings that somebody else keeps alive anyway, from byte `at` of its `index`-th on."""
+
+    __slots__ = ("at", "index", "parts")
+
+    def __init__(self, parts: Sequence[bytes], index: int, at: int) -> None:
+        self.parts = parts
+        self.index = index
+        self.at = at
+
+    def send(self, sock: socket.socket) -> int:
+        """Send what the socket takes of the next parts and return how many bytes. Raises `BlockingIOError`."""
+        window = [memoryview(self.parts[self.index])[self.at : self.at + PER_CALL]]
+        size = len(window[0])
+        for part in self.parts[self.index + 1 : self.index + PARTS_PER_CALL]:
+            if size >= PER_CALL:
+                break
+            window.append(memoryview(part))
+            size += len(part)
+        sent = sock.sendmsg(window)
+        self.at += sent
+        self.skip()
+        return sent
+
+    def skip(self) -> None:
+        """Go on to the part in which the next byte is."""
+        while self.index < len(self.parts) and self.at >= len(self.parts[self.index]):
+            self.at -= len(self.parts[self.index])
+            self.index += 1
+
+    @property
+    def done(self) -> bool:
+        """Whether nothing is left."""
+        return self.index >= len(self.parts)
 
 
 class Outbox:
@@ -120,11 +157,22 @@ class Outbox:
     Bytes that are pushed are kept in memory up to `memory`, beyond that in a temporary file in `folder`.
     """
 
-    __slots__ = ("_allotment", "_entries", "_folder", "_in_memory", "_memory", "_spill", "sent", "size", "stuck_since")
+    __slots__ = (
+        "_allotment",
+        "_entries",
+        "_folder",
+        "_in_memory",
+        "_memory",
+        "_spill",
+        "sent",
+        "size",
+        "stuck_since",
+        "tried_at",
+    )
 
     def __init__(self, memory: int, folder: str | None, allotment: Allotment | None = None) -> None:
         self._allotment = allotment or Allotment(0)
-        self._entries: deque[Piece | FileRegion] = deque()
+        self._entries: deque[Piece | Parts | FileRegion] = deque()
         self._memory = memory
         self._folder = folder
         self._in_memory = 0
@@ -135,12 +183,16 @@ class Outbox:
         """Bytes that the socket took of it."""
         self.stuck_since = 0.0
         """Since when the client has not taken a byte although the application went on; kept by the connection."""
+        self.tried_at = 0.0
+        """When that was last tried."""
 
-    def hold(self, data: bytes | memoryview) -> None:
-        """Queue bytes that somebody else keeps alive anyway: they never go to the temporary file."""
-        if data:
-            self._entries.append(Piece(memoryview(data), counts=False))
-            self.size += len(data)
+    def hold(self, parts: Sequence[bytes], sent: int = 0) -> None:
+        """Queue what follows the first `sent` bytes of `parts`, which stay as they are and are not copied."""
+        rest = Parts(parts, 0, sent)
+        rest.skip()
+        if not rest.done:
+            self._entries.append(rest)
+            self.size += sum(map(len, parts)) - sent
             self._spill = None
 
     def hold_file(self, region: FileRegion) -> None:
@@ -165,10 +217,10 @@ class Outbox:
 
     def _push_to_memory(self, data: bytes) -> None:
         last = self._entries[-1] if self._entries else None
-        if isinstance(last, Piece) and last.counts and len(last.data) + len(data) <= SMALL_PIECE:
-            self._entries[-1] = Piece(memoryview(last.data.tobytes() + data), counts=True)
+        if isinstance(last, Piece) and len(last.data) + len(data) <= SMALL_PIECE:
+            self._entries[-1] = Piece(memoryview(last.data.tobytes() + data))
         else:
-            self._entries.append(Piece(memoryview(data), counts=True))
+            self._entries.append(Piece(memoryview(data)))
         self._in_memory += len(data)
         self.size += len(data)
 
@@ -197,13 +249,17 @@ class Outbox:
                 if first is self._spill:
                     self._spill = None
             return sent
-        sent = sock.send(first.data[:PER_CALL])
-        if first.counts:
-            self._in_memory -= sent
+        if isinstance(first, Parts):
+            sent = first.send(sock)
+            if first.done:
+                self._entries.popleft()
+            return sent
+        sent = sock.send(first.data)
+        self._in_memory -= sent
         if sent == len(first.data):
             self._entries.popleft()
         else:
-            self._entries[0] = Piece(first.data[sent:], first.counts)
+            self._entries[0] = Piece(first.data[sent:])
         return sent
 
     def close(self) -> None:

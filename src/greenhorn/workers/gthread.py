@@ -104,7 +104,8 @@ class ThreadWorker(Worker):
             wait = 0.0 if pool.oversee() else self._due_at - now
             events_of = poller.wait(max(0.0, wait))
             now = time.monotonic()
-            ready = []
+            ready: list[Connection] = []
+            new: list[Connection] = []
             for fd, events in events_of:
                 connection = connections.get(fd)
                 if connection is None:
@@ -112,13 +113,15 @@ class ThreadWorker(Worker):
                 elif parked.pop(connection, False) or self._wake(connection, events):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     connection.woken = events & ending != 0
-                    if connection.state is not IDLE:
-                        connection.deadline -= now  # what is left: the queue is not the client's fault
-                    connection.state = QUEUED
                     connection.queued_at = now
-                    ready.append(connection)
-            if ready:
-                pool.put_all(ready)
+                    if connection.state is IDLE:
+                        ready.append(connection)
+                    else:
+                        connection.deadline -= now  # what is left: the queue is not the client's fault
+                        (ready if connection.requests else new).append(connection)
+                    connection.state = QUEUED
+            if ready or new:
+                pool.put_all(ready, new)
                 if self._shares and not pool.idle:
                     self._leave_to_others()
             if now >= self._due_at:
@@ -238,14 +241,17 @@ class ThreadWorker(Worker):
         farewell = now >= self._farewell_at
         for connection in list(self._parked):
             state = connection.state
+            flushes = state is State.FLUSH
             over = connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)
-            if over and self._parked.pop(connection, False):
-                left = self._earned_since(connection) if state is State.FLUSH else 0.0
-                if left > 0:
+            if (over or flushes) and self._parked.pop(connection, False):
+                if flushes:
+                    left = self._paces[state].earn(connection.deadline - now, connection.taken())
                     connection.deadline = now + left
-                    self._parked[connection] = True
-                else:
+                    over = left <= 0
+                if over:
                     self._expire(connection, state)
+                else:
+                    self._parked[connection] = True
 
     def _expire(self, connection: Connection, state: State) -> None:
         outcome = State.CLOSED
@@ -257,10 +263,6 @@ class ThreadWorker(Worker):
         except Exception:
             self.log.exception("cannot tell a client that its time is up")
         self.settle(connection, outcome)
-
-    def _earned_since(self, connection: Connection) -> float:
-        """The seconds that a client has earned which took something of what the kernel has for it."""
-        return self._paces[State.FLUSH].earn(0.0, connection.taken())
 
     # What pool threads do.
 
@@ -308,7 +310,7 @@ class ThreadWorker(Worker):
         elif outcome is QUEUED or outcome is WHOLE:
             connection.state = outcome
             if outcome is WHOLE:
-                self.pool.put_whole(connection)
+                self.pool.put_whole(connection, new=not connection.requests)
             else:
                 connection.queued_at = time.monotonic()
                 self.pool.put_behind(connection)
@@ -319,9 +321,8 @@ class ThreadWorker(Worker):
                 connection.deadline = now + pace.most
                 connection.was = outcome
             else:
-                left = pace.earn(connection.deadline, connection.gained)
-                if left <= 0 and outcome is State.FLUSH:
-                    left = self._earned_since(connection)
+                count = connection.taken() if outcome is State.FLUSH else connection.gained
+                left = pace.earn(connection.deadline, count)
                 if left <= 0:  # its time ran out between two sweeps
                     self._expire(connection, outcome)
                     return
@@ -375,7 +376,7 @@ class ThreadWorker(Worker):
         outcome = connection.turn(connection, service)
         if outcome is WHOLE:
             most = self.settings.queue_size
-            if most and len(self.pool.whole) >= most:
+            if most and len(self.pool.whole) + len(self.pool.new_whole) >= most:
                 return turn_away(connection, service, "the queue was full")
             connection.turn = resume
         return outcome

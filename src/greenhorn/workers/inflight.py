@@ -65,7 +65,7 @@ def dump(pool: Pool[Connection], service: Service) -> None:
     service.log.warning(
         "%d in flight, %d waiting for a thread, %d threads idle, %d stuck%s",
         len(running),
-        len(pool.whole) + len(pool.ready) + len(pool.behind),
+        pool.waiting(),
         pool.idle,
         pool.count_lost(),
         f"; so far {counts}" if counts else "",

@@ -14,7 +14,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 Item = TypeVar("Item")
 
@@ -45,10 +45,12 @@ class Slot(Generic[Item]):
 class Pool(Generic[Item]):
     """`threads` threads that call `work(item)` for each item that is put.
 
-    `work` must not raise. Each of three queues is first in, first out: what is whole goes first, then what the poller
-    found ready, then what is put behind, of which one is let in front for each that the poller puts. One thread, the
-    poller's, calls `put_all`, `oversee` and `replace`; the others may be called by any. `on_busy()`, from any thread,
-    says that items wait and that no thread sleeps.
+    `work` must not raise. Each queue is first in, first out: `whole` goes before `ready`, and for each item that the
+    poller puts there one of `new_whole`, of `new` and of `behind` is let in behind it, or whenever `ready` is empty. So
+    a flood in one queue does not delay the others by more than an item for each of theirs.
+
+    One thread, the poller's, calls `put_all`, `oversee` and `replace`; the others may be called by any. `on_busy()`,
+    from any thread, says that items wait and that no thread sleeps.
     """
 
     def __init__(self, threads: int, work: Callable[[Item], None], on_busy: Callable[[], None] = lambda: None) -> None:
@@ -57,8 +59,16 @@ class Pool(Generic[Item]):
         self.on_idle: Callable[[], None] | None = None
         """Called once, by the next thread that goes to sleep, and then forgotten."""
         self.whole: deque[Item] = deque()
+        """Requests that are whole, of connections that carried one before."""
         self.ready: deque[Item | None] = deque()
+        """Connections that carried a request before, on which something has come."""
+        self.new_whole: deque[Item] = deque()
+        """The first requests of connections, where they are whole."""
+        self.new: deque[Item] = deque()
+        """Connections that carried no request before."""
         self.behind: deque[Item | None] = deque()
+        """Connections that had a turn just now, and need another."""
+        self._let_in_from: tuple[deque[Any], ...] = (self.new_whole, self.new, self.behind)
         self._idle: list[Slot[Item]] = []
         self._drained = threading.Lock()
         self._drained.acquire()
@@ -97,48 +107,57 @@ class Pool(Generic[Item]):
         self.behind.append(item)
         self._wake(1)
 
-    def put_whole(self, item: Item) -> None:
-        """Queue one item before all that has still to be read. Any thread; never blocks."""
-        self.whole.append(item)
+    def put_whole(self, item: Item, *, new: bool) -> None:
+        """Queue one item before all that has still to be read; `new`: before all of its kind. Any thread."""
+        (self.new_whole if new else self.whole).append(item)
         self._wake(1)
 
-    def put_first(self, item: Item) -> None:
-        """Put an item back that was taken from `whole`, where it was. Any thread; never blocks."""
-        self.whole.appendleft(item)
+    def put_back(self, queue: deque[Any], item: Item | None) -> None:
+        """Put an item back that was the first of `queue`. Any thread; never blocks."""
+        queue.appendleft(item)
         self._wake(1)
 
-    def put_all(self, items: Sequence[Item]) -> None:
+    def put_all(self, items: Sequence[Item], new: Sequence[Item] = ()) -> None:
         """Queue items, and see to it that somebody works on them. Poller's thread; never blocks."""
         self.ready.extend(items)
-        if self.behind:
+        if new:
+            self.new.extend(new)
+        if self.new or self.behind or self.new_whole:
             self._let_in(len(items))
         now = time.monotonic()
         if now - self._judged_at >= JUDGED_EVERY:
             self._judge(now)
         if not self._saturated:
-            self._wake(len(self.ready))
+            self._wake(len(items) + len(new))
         elif not self._someone_gets_on():
             self._wake(1)
 
-    def _let_in(self, most: int) -> None:
-        """Let items from behind in, one for each that came: they must not wait for ever either."""
-        with contextlib.suppress(IndexError):
-            for _ in range(most):
-                self.ready.append(self.behind.popleft())
+    def _let_in(self, most: int) -> bool:
+        """Let up to `most` items of each other queue in behind those that are ready; whether there were any."""
+        before = len(self.ready)
+        for queue in self._let_in_from:
+            with contextlib.suppress(IndexError):
+                for _ in range(most):
+                    self.ready.append(queue.popleft())
+        return len(self.ready) > before
+
+    def waiting(self) -> int:
+        """How many items wait. Any thread."""
+        return len(self.whole) + len(self.ready) + sum(map(len, self._let_in_from))
 
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
-        if not self.ready or not self._saturated or not (self._idle or self._someone_gets_on()):
+        if not (self.ready or self.new) or not self._saturated or not (self._idle or self._someone_gets_on()):
             return False
         self._overseen = True
         taken_in_time = self._drained.acquire(timeout=PATIENCE)
         self._overseen = False
-        if not self.ready:
+        if not (self.ready or self.new):
             return False
         if not taken_in_time:
             self._judge(time.monotonic())
         if not self._saturated or not self._someone_gets_on():
-            self._wake(len(self.ready))
+            self._wake(self.waiting())
         else:
             self._on_busy()
         return True
@@ -166,19 +185,17 @@ class Pool(Generic[Item]):
             slot.alarm.release()
 
     def _run(self, slot: Slot[Item]) -> None:
-        whole, ready, behind, idle = self.whole, self.ready, self.behind, self._idle
-        work, take, now = self._work, self.ready.popleft, time.monotonic
+        whole, idle, work, take, now = self.whole, self._idle, self._work, self.ready.popleft, time.monotonic
         while not slot.lost:
             try:
                 item = take() if not whole else whole.popleft()
             except IndexError:
-                if behind:
-                    self._let_in(1)
+                if self._let_in(1):
                     continue
                 slot.since = 0.0
                 slot.item = None
                 idle.append(slot)
-                if not (whole or ready or behind) or not self._withdraw(slot):
+                if not self.waiting() or not self._withdraw(slot):
                     self._tell_idle()
                     slot.alarm.acquire()
                 continue

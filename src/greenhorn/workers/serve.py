@@ -192,7 +192,6 @@ def drain_later(connection: Connection, *, stays: bool) -> State:
 def flush(connection: Connection, _: Service) -> State:
     """The turn of a connection whose client has not read all of an answer."""
     sent = connection.flush()
-    connection.gained += sent
     if connection.outbox is not None:
         return State.QUEUED if sent >= PER_TURN else State.FLUSH
     connection.turn = serve

@@ -75,56 +75,42 @@ class Spare:
 
     def _something_waits(self) -> bool:
         pool = self._pool
-        return bool(pool.ready or pool.behind or (self._queue_timeout and pool.whole))
+        waits = pool.ready or pool.new or pool.behind
+        return bool(waits or (self._queue_timeout and (pool.whole or pool.new_whole)))
 
     def _tend(self, now: float) -> float | None:
         """Take one connection whose time has come; returns seconds until there will be one, None if none waits."""
         pool = self._pool
-        late = self._tend_whole(now) if self._queue_timeout else None
-        if late == 0:
-            return 0.0
-        first = _first(pool.ready) or _first(pool.behind)
-        if first is None:
-            return late
+        naps = []
+        if self._queue_timeout:
+            naps = [
+                self._tend_first(queue, self._queue_timeout, self._give_up, now)
+                for queue in (pool.whole, pool.new_whole)
+            ]
         patience = SHORT_PATIENCE if now - self._needed_at < LATELY else PATIENCE
+        naps += [self._tend_first(queue, patience, self._prepare, now) for queue in (pool.ready, pool.new, pool.behind)]
+        return min((nap for nap in naps if nap is not None), default=None)
+
+    def _tend_first(
+        self, queue: deque[Any], patience: float, act: Callable[[Connection], None], now: float
+    ) -> float | None:
+        """Act on the first of a queue if it has waited for too long; returns seconds until it will have, or None."""
+        try:
+            first: Connection | None = queue[0]
+        except IndexError:
+            return None
+        if first is None:  # the pool ends
+            return None
         wait = first.queued_at + patience - now
         if wait > 0:
             return wait
-        taken = _take(pool.ready) or _take(pool.behind)
-        if taken is not None:
+        try:
+            taken: Connection | None = queue.popleft()
+        except IndexError:
+            return 0.0
+        if taken is None or taken.queued_at > first.queued_at:  # a thread of the pool was quicker with the first
+            self._pool.put_back(queue, taken)
+        else:
             self._needed_at = now
-            self._prepare(taken)
+            act(taken)
         return 0.0
-
-    def _tend_whole(self, now: float) -> float | None:
-        """End the wait of the first whole request if it took too long; seconds until it will have, or None."""
-        pool = self._pool
-        first = _first(pool.whole)
-        if first is None:
-            return None
-        wait = first.queued_at + self._queue_timeout - now
-        if wait > 0:
-            return wait
-        taken = _take(pool.whole)
-        if taken is not None and taken.queued_at > first.queued_at:  # a thread was quicker with the first
-            pool.put_first(taken)
-        elif taken is not None:
-            self._needed_at = now
-            self._give_up(taken)
-        return 0.0
-
-
-def _first(queue: deque[Any]) -> Connection | None:
-    try:
-        first: Connection | None = queue[0]
-    except IndexError:
-        return None
-    return first
-
-
-def _take(queue: deque[Any]) -> Connection | None:
-    try:
-        taken: Connection | None = queue.popleft()
-    except IndexError:
-        return None
-    return taken

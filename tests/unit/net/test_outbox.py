@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from greenhorn.errors import ClientGone
-from greenhorn.net.outbox import LARGEST_FILE, PER_TURN, FileRegion, Outbox
+from greenhorn.net.outbox import LARGEST_FILE, PER_TURN, FileRegion, Outbox, Piece
 from unit.net.sockets import SMALLEST, open_files
 
 
@@ -39,7 +39,7 @@ def read_through(outbox: Outbox, client: socket.socket, server: socket.socket) -
 
 
 def in_memory(outbox: Outbox) -> int:
-    return sum(len(entry.data) for entry in outbox._entries if not isinstance(entry, FileRegion))
+    return sum(len(entry.data) for entry in outbox._entries if isinstance(entry, Piece))
 
 
 def test_bytes_up_to_the_cap_stay_in_memory_and_more_go_to_a_file(tmp_path: Path):
@@ -79,7 +79,7 @@ def test_bytes_pushed_while_the_file_is_sent_come_after_it(tmp_path: Path, pair:
     outbox.push(b"a" * 50_000)
     outbox.flush(server)
     outbox.push(b"b" * 5)
-    outbox.hold(b"c" * 5)
+    outbox.hold([b"c" * 5])
     outbox.push(b"d" * 5)
     assert read_through(outbox, client, server) == b"a" * 50_000 + b"b" * 5 + b"c" * 5 + b"d" * 5
     outbox.close()
@@ -109,7 +109,7 @@ def test_a_large_answer_goes_to_several_files_so_that_disk_is_given_back_early(
 def test_held_bytes_never_go_to_a_file_and_do_not_count_for_the_cap(tmp_path: Path):
     outbox = Outbox(100, str(tmp_path))
     before = open_files()
-    outbox.hold(b"h" * 5000)
+    outbox.hold([b"h" * 5000])
     outbox.push(b"a" * 100)
     assert open_files() == before
     assert outbox.size == 5100
@@ -119,7 +119,7 @@ def test_held_bytes_never_go_to_a_file_and_do_not_count_for_the_cap(tmp_path: Pa
 def test_the_cap_holds_although_held_bytes_were_sent(tmp_path: Path, pair: tuple[socket.socket, socket.socket]):
     client, server = pair
     outbox = Outbox(1000, str(tmp_path))
-    outbox.hold(b"h" * 50_000)
+    outbox.hold([b"h" * 50_000])
     outbox.push(b"a" * 1000)
     while outbox.size > 1000 + 10_000:
         outbox.flush(server)
@@ -132,11 +132,11 @@ def test_the_cap_holds_although_held_bytes_were_sent(tmp_path: Path, pair: tuple
 
 def test_empty_pieces_are_nothing(pair: tuple[socket.socket, socket.socket]):
     outbox = Outbox(100, None)
-    outbox.hold(b"")
+    outbox.hold([b""])
     outbox.push(b"")
     assert outbox.size == 0
     outbox.flush(pair[1])
-    outbox.hold(b"x")
+    outbox.hold([b"x"])
     assert read_through(outbox, *pair) == b"x"
     outbox.close()
 
@@ -147,7 +147,7 @@ def test_one_turn_sends_a_bounded_number_of_bytes():
         server.setblocking(False)
         server.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 26)
         outbox = Outbox(0, None)
-        outbox.hold(b"x" * (3 * PER_TURN))
+        outbox.hold([b"x" * (3 * PER_TURN)])
         assert 0 < outbox.flush(server) <= PER_TURN + (1 << 20)
         assert outbox.size
         outbox.close()
@@ -164,7 +164,7 @@ def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path):
 def test_sending_to_a_client_that_is_gone_says_so(pair: tuple[socket.socket, socket.socket]):
     client, server = pair
     outbox = Outbox(10, None)
-    outbox.hold(b"x" * 10)
+    outbox.hold([b"x" * 10])
     client.close()
     with pytest.raises(ClientGone):
         outbox.flush(server)
@@ -203,7 +203,7 @@ def test_a_region_goes_from_where_the_file_stood(
     region.count = min(region.count, count)
     outbox = Outbox(10, None)
     outbox.hold_file(region)
-    outbox.hold(b"|")
+    outbox.hold([b"|"])
     assert outbox.size == count + 1
     assert read_through(outbox, *pair) == content[offset : offset + count] + b"|"
     with pytest.raises(OSError, match="descriptor"):
