@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from benching import machine, targets
+from benching.before import NAME
 from benching.rounds import WARM_UP_SECONDS, describe_errors, fits
 from benching.tables import Bullets, Heading, Table
 from benching.virtualenv import GREENHORN
@@ -30,7 +31,8 @@ def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
         else f"server pinned to core {plan.cores.server}, wrk to core {plan.cores.client}"
     )
     versions = ", ".join(
-        f"{server.name} {plan.venv.version(server.name)}{f' ({server.remark})' if server.remark else ''}"
+        f"{server.name}{'' if server.name == NAME else ' ' + plan.venv.version(server.name)}"
+        f"{f' ({server.remark})' if server.remark else ''}"
         for server in plan.servers
     )
     threads = (
