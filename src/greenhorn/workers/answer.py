@@ -44,18 +44,18 @@ def exchange(connection: Connection, service: Service) -> State:
     try:
         respond(service.app, environ, response)
     except ClientGone:
-        service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
+        if not was_ended(connection, service):
+            service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
         return State.CLOSED
     except BaseException as error:  # noqa: BLE001 - it is logged
         refusal = judge(error, head, service)
-        if connection.claim is not None and not connection.claim.end():
+        if service.timed and was_ended(connection, service):
             return State.CLOSED
         if not response.head_sent:
             return refuse(connection, service, refusal, told=True)
         failed = True
     else:
-        if connection.claim is not None and not connection.claim.end():
-            service.log.info("%s %s came to its end after all", head.method, head.target)
+        if service.timed and was_ended(connection, service):
             return State.CLOSED
     if response.complaint is not None:
         service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
@@ -67,6 +67,15 @@ def exchange(connection: Connection, service: Service) -> State:
     if connection.outbox is not None or failed or not response.keep_alive:
         return go_on(connection, stays=response.keep_alive and not failed, told=not head.keep_alive)
     return State.QUEUED if connection.buffer else State.IDLE
+
+
+def was_ended(connection: Connection, service: Service) -> bool:
+    """Whether the poller's thread has ended the request, which took too long; if not, it cannot any more."""
+    if connection.claim is None or connection.claim.end():
+        return False
+    head = connection.head
+    service.log.info("%s %s came to its end after all", head.method, head.target)
+    return True
 
 
 def judge(error: BaseException, head: RequestHead, service: Service) -> HTTPError:
@@ -119,7 +128,7 @@ def close_body(connection: Connection, body: Any) -> bool:
         whole = connection.body.done
         connection.buffer = connection.body.excess
         connection.drained = False
-    body.close()
+        body.close()  # what else comes is not this application's
     connection.drop_request()
     return whole
 
