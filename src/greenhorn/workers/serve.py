@@ -16,8 +16,9 @@ from greenhorn.net.spool import Spool
 from greenhorn.workers.service import Service
 
 BODY_READ = 262144
-CHUNKED_READ = 65536
-"""The same of a body in chunks: small ones take long to read."""
+SMALL_CHUNKS_READ = 16384
+"""The same of a body in small chunks, which take long to decode."""
+SMALL_CHUNK = 256
 BODY_PER_TURN = 1048576
 """Bytes of a body that one turn takes before others have theirs."""
 LINGER_BYTES = 65536
@@ -124,7 +125,7 @@ def collect(connection: Connection, service: Service) -> State:
     try:
         while not body.done:
             if not data:
-                data = connection.recv(CHUNKED_READ if head.length is None else min(BODY_READ, body.remaining))
+                data = connection.recv(how_much(connection))
             if data is None:
                 if service.streaming:
                     return pass_on(connection)
@@ -154,6 +155,15 @@ def collect(connection: Connection, service: Service) -> State:
         del head.fields["HTTP_TRANSFER_ENCODING"]
         head.fields["CONTENT_LENGTH"] = str(spool.size)
     return State.WHOLE
+
+
+def how_much(connection: Connection) -> int:
+    """How many bytes of a body are read at once."""
+    body = connection.body
+    if connection.head.length is not None:
+        remaining: int = body.remaining
+        return min(BODY_READ, remaining)
+    return BODY_READ if connection.spool.size >= SMALL_CHUNK * body.chunks else SMALL_CHUNKS_READ
 
 
 def pass_on(connection: Connection) -> State:
