@@ -149,3 +149,32 @@ def assert_tells(record: re.Match[str], port: int, path: str, *calls: str) -> No
 def port_of(connection: socket.socket) -> int:
     """Return the port of this end of the connection."""
     return int(connection.getsockname()[1])
+
+
+def post(path: str, body: bytes, fields: str = "") -> bytes:
+    """Return a request with a body."""
+    return ask(path, "POST", f"Content-Length: {len(body)}\r\n{fields}") + body
+
+
+def wait_seconds(since: float, seconds: float) -> None:
+    """Return when so many seconds have passed since then, on the monotonic clock."""
+    wait_until(lambda: time.monotonic() - since > seconds, what=f"{seconds} s")
+
+
+def pass_the_poller(site: Server) -> None:
+    """Return when the server has noticed all that happened before: it works although all threads are held."""
+    assert site.request(b"malformed\r\n\r\n").status == 400
+
+
+def seen(site: Server) -> list[str]:
+    """Return the queries of the requests that were given to the application."""
+    return site.request(ask("/seen")).text.split()
+
+
+def dump(site: Server) -> str:
+    """Return the sum of what is in flight, as the log tells it on request."""
+    pattern = re.compile(r"\d+ in flight, .*$", re.MULTILINE)
+    before = len(pattern.findall(site.log()))
+    site.signal(DUMP)
+    wait_until(lambda: len(pattern.findall(site.log())) > before, what="the sum of what is in flight")
+    return str(pattern.findall(site.log())[-1])

@@ -1,0 +1,51 @@
+"""Several workers: new requests go to those that have a thread free, and somebody accepts when none has."""
+
+import time
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from integration.answers import AnswerReader
+from integration.running import StartServer
+from integration.staging import GET, Theatre, theatre
+from integration.wire import connect
+
+
+@pytest.fixture
+def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
+    with theatre(server, applications) as opened:
+        yield opened
+
+
+def test_a_worker_whose_threads_are_all_held_leaves_new_connections_to_another(stage: Theatre):
+    site = stage.start("--threads", "1", workers=2)
+    holder, held = stage.hold(site)
+    seconds, pids = [], Counter[int]()
+    for _ in range(20):
+        began = time.monotonic()
+        pids[int(site.request(GET).text)] += 1
+        seconds.append(time.monotonic() - began)
+    assert held.pid not in pids
+    assert max(seconds) < 1.0
+    held.release()
+    assert AnswerReader(holder).read().text == str(held.pid)
+
+
+def test_connections_are_accepted_when_all_threads_of_all_workers_are_held(stage: Theatre):
+    site = stage.start("--threads", "2", workers=2)
+    holding = [stage.hold(site) for _ in range(4)]
+    assert sorted(Counter(held.pid for _, held in holding).values()) == [2, 2]
+    for _ in range(5):
+        began = time.monotonic()
+        assert site.request(b"malformed\r\n\r\n").status == 400
+        assert time.monotonic() - began < 1.0
+    waiting = [connect(site) for _ in range(3)]
+    for connection in waiting:
+        connection.sendall(GET)
+    for connection, held in holding:
+        held.release()
+        assert AnswerReader(connection).read().status == 200
+    for connection in waiting:
+        assert AnswerReader(connection).read().status == 200
