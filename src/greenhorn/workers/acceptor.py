@@ -1,39 +1,52 @@
 """The listening sockets of a worker: when it accepts, how many at once, and when it leaves them to others."""
 
 import math
+import select
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 
+from greenhorn.net.connection import Connection, State
 from greenhorn.net.listener import Listener
 from greenhorn.net.poller import Poller
 from greenhorn.observe.logger import Logger
+from greenhorn.workers.pool import Pool
 
 ACCEPTS = 16
 """Connections accepted of one listener before the ones that are ready have their turn."""
 PAUSE = 0.1
 """Seconds for which accepting pauses when there is no room."""
-LEFT_TO_OTHERS = 0.05
-"""Seconds for which connections are left to other workers at most."""
+LEFT_TO_OTHERS = 0.02
+"""Seconds after which is looked whether other workers take the connections that are left to them."""
+LOOKED_AGAIN = 0.005
+"""Seconds after which a connection that still waits then is one that nobody takes."""
 BUSY_FOR = 1.0
-"""Seconds for which all workers are taken to be busy when none of them took what was left to it."""
+"""Seconds for which all workers are then taken to be busy."""
 TELL_EVERY = 60.0
 
-Welcome = Callable[[Listener, socket.socket, tuple[str, str] | None], None]
+EXPECTED = 0.05
+"""Seconds for which a new connection that is silent yet is expected to need a thread."""
+
+UNSERVED = frozenset((State.NEW, State.QUEUED))
+"""States of a connection that no thread has come to."""
+
+Welcome = Callable[[Listener, socket.socket, tuple[str, str] | None], Connection]
 
 
 class Acceptor:
     """Accepts for one worker. Poller's thread only.
 
-    `welcome(listener, socket, peer)` takes a connection in, and raises `OSError` if it cannot. `has_room()` makes room
-    if there is none, and says whether there is. `shares` says that other workers accept as well. `listen_at` is when
-    `listen` wants to be called, on the monotonic clock; 0 means that a thread has become free.
+    `welcome(listener, socket, peer)` makes a connection of what was accepted, and raises `OSError` if it cannot.
+    `has_room()` makes room if there is none, and says whether there is. `shares` says that other workers accept as
+    well. `listen_at` is when `look` wants to be called, on the monotonic clock; 0 means that a thread has become free.
     """
 
     def __init__(
         self,
         listeners: Sequence[Listener],
         poller: Poller,
+        pool: Pool[Connection],
         welcome: Welcome,
         has_room: Callable[[], bool],
         log: Logger,
@@ -42,33 +55,70 @@ class Acceptor:
     ) -> None:
         self._all: Sequence[Listener] = listeners
         self._poller = poller
+        self._pool = pool
         self._welcome = welcome
         self._has_room = has_room
         self._log = log
         self._watched: dict[int, Listener] = {}
         self._tell_at = 0.0
-        self._alone_until = 0.0 if shares else math.inf
-        """Until when nobody else is expected to have a thread free."""
+        self._recent: deque[tuple[float, Connection]] = deque()
+        self._shares = shares
+        self._alone_until = 0.0
+        """Until when no other worker is expected to have a thread free."""
+        self._leaves = False
+        """Whether it accepts nothing because others may be quicker."""
+        self._seen = False
+        """Whether a connection waited for them when that was last looked at."""
         self.listen_at = math.inf
 
     def listen(self) -> None:
         """Accept from now on."""
-        if 0 < self.listen_at < math.inf:  # its time has come, and no thread was free before
-            self._alone_until = max(self._alone_until, time.monotonic() + BUSY_FOR)
         self.listen_at = math.inf
+        self._leaves = False
         for listener in self._all:
             if listener.fd not in self._watched:
                 self._watched[listener.fd] = listener
                 self._poller.watch(listener.fd, exclusive=True)
 
-    def attend(self, fd: int, free: int) -> bool:
-        """Accept if `fd` is a listener of this worker's; whether it is. `free` is how many threads sleep."""
+    def look(self, now: float) -> None:
+        """Accept again when `listen_at` has come, unless others take what is left to them."""
+        if self._leaves and self.listen_at:
+            if not self._something_waits():
+                self._seen = False
+                self.listen_at = now + LEFT_TO_OTHERS
+                return
+            if not self._seen:
+                self._seen = True
+                self.listen_at = now + LOOKED_AGAIN
+                return
+            self._alone_until = now + BUSY_FOR
+        self.listen()
+
+    def _something_waits(self) -> bool:
+        waiting = select.poll()
+        for listener in self._all:
+            waiting.register(listener.fd, select.POLLIN)
+        return bool(waiting.poll(0))
+
+    def attend(self, fd: int) -> bool:
+        """Accept if `fd` is a listener of this worker's; whether it is."""
         listener = self._watched.get(fd)
         if listener is None:
             return False
-        alone = time.monotonic() < self._alone_until
-        self._accept(listener, ACCEPTS if alone else max(1, min(ACCEPTS, free)))
+        most = ACCEPTS
+        if self._shares and not self._pool.quick:
+            most = min(most, self.unclaimed())
+            if most <= 0:
+                most = ACCEPTS if time.monotonic() < self._alone_until else 1
+        self._accept(listener, most)
         return True
+
+    def unclaimed(self) -> int:
+        """How many of the threads that sleep the newest connections will not need."""
+        long_ago = time.monotonic() - EXPECTED
+        while self._recent and self._recent[0][0] < long_ago:
+            self._recent.popleft()
+        return self._pool.idle - sum(connection.state in UNSERVED for _, connection in self._recent)
 
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
@@ -79,7 +129,9 @@ class Acceptor:
                 accepted = listener.accept()
                 if accepted is None:
                     return
-                self._welcome(listener, *accepted)
+                connection = self._welcome(listener, *accepted)
+                if self._shares:
+                    self._recent.append((time.monotonic(), connection))
             except OSError as error:
                 self._pause(str(error))
                 return
@@ -99,6 +151,8 @@ class Acceptor:
         if not self._watched or now < self._alone_until:
             return False
         self._stop()
+        self._leaves = True
+        self._seen = False
         self.listen_at = now + LEFT_TO_OTHERS
         return True
 

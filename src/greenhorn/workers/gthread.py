@@ -85,7 +85,7 @@ class ThreadWorker(Worker):
         self._buffers.allotment.make_room = self._crowd.drop_least_read
         self._shares = settings.workers > 1
         self._acceptor = Acceptor(
-            self.listeners, self.poller, self._welcome, self._crowd.has_room, self.log, shares=self._shares
+            self.listeners, self.poller, self.pool, self._welcome, self._crowd.has_room, self.log, shares=self._shares
         )
         self._leave_at = math.inf
         self._farewell_at = math.inf
@@ -137,7 +137,7 @@ class ThreadWorker(Worker):
         """Do what is due: accept again, and what is done once a second, or more often when there is reason to."""
         acceptor = self._acceptor
         if now >= acceptor.listen_at:
-            acceptor.listen()
+            acceptor.look(now)
         if now >= self._tick_at:
             self._tick_at = now + (SHORT_TICK if self.service.draining else self._every)
             self.service.fields = server_fields(SERVER)
@@ -158,8 +158,10 @@ class ThreadWorker(Worker):
 
     def _attend(self, fd: int) -> None:
         """Look after what is ready and is no connection: a listener, a signal, the master's end of the channel."""
-        if self._acceptor.attend(fd, self.pool.idle):
+        if self._acceptor.attend(fd):
             self._due_at = min(self._due_at, self._acceptor.listen_at)
+            if self._shares and self._acceptor.unclaimed() <= 0:
+                self._leave_to_others()
         elif fd == self.signals.fileno():
             for number in self.read_signals():
                 self._obey(number)
@@ -168,7 +170,7 @@ class ThreadWorker(Worker):
             self.poller.forget(fd)
             self._drain()
 
-    def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
+    def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> Connection:
         """Take a new connection in; raises `OSError` if the poller cannot."""
         connection = Connection(sock, peer, self._first_turn, self._buffers)
         connection.template = connection_template(
@@ -185,13 +187,17 @@ class ThreadWorker(Worker):
             self._close(connection)
             raise
         self._parked[connection] = True
+        return connection
 
     def _leave_to_others(self) -> None:
-        """Accept nothing while no thread is free, so that workers that have one are quicker; not for long."""
-        if self._acceptor.leave_to_others():
+        """Accept nothing while no thread is free, so that workers that have one are quicker; not for long.
+
+        Where threads are free again within a moment, that would cost more than it gains.
+        """
+        if not self.pool.quick and self._acceptor.leave_to_others():
             self._due_at = min(self._due_at, self._acceptor.listen_at)
             self.pool.on_idle = self._accept_again
-            if self.pool.idle:  # one fell asleep before it could see that
+            if self._acceptor.unclaimed() > 0:  # one fell asleep before it could see that
                 self.pool.on_idle = None
                 self._accept_again()
 

@@ -24,6 +24,12 @@ SATURATED = 0.8
 """The share of the time that a process used a processor, from which on more threads would not get more done."""
 JUDGED_EVERY = 0.01
 """Seconds over which that share is measured."""
+QUICK = 0.002
+"""Seconds that no item may take if items are to count as quick."""
+BUSY = 0.1
+"""Seconds within which the next items have to come for that."""
+QUICK_STREAK = 20
+"""Measurements in a row that have to say so."""
 
 
 class Slot(Generic[Item]):
@@ -75,6 +81,7 @@ class Pool(Generic[Item]):
         self._overseen = False
         self._parallel = not getattr(sys, "_is_gil_enabled", lambda: True)()
         self._saturated = False
+        self._streak = 0
         self._judged_at = time.monotonic()
         self._used_before = time.process_time()
         self.slots: list[Slot[Item]] = [self._place(f"greenhorn-{number}") for number in range(threads)]
@@ -166,8 +173,15 @@ class Pool(Generic[Item]):
         """Measure whether the process had processor time left since it was measured before."""
         used = time.process_time()
         self._saturated = not self._parallel and used - self._used_before >= SATURATED * (now - self._judged_at)
+        slow = any(slot.since and now - slot.since > QUICK for slot in self.slots)
+        self._streak = 0 if slow or now - self._judged_at > BUSY else self._streak + 1
         self._judged_at = now
         self._used_before = used
+
+    @property
+    def quick(self) -> bool:
+        """Whether items come all the time and none has taken long lately. Poller's thread."""
+        return self._streak >= QUICK_STREAK
 
     def _someone_gets_on(self) -> bool:
         """Whether a thread took its item so recently that it can be expected to take the next one at once."""
