@@ -20,15 +20,14 @@ def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
 
 
 def test_a_worker_whose_threads_are_all_held_leaves_new_connections_to_another(stage: Theatre):
-    site = stage.start("--threads", "1", workers=2)
+    site = stage.start("--threads", "1", "--queue-timeout", "1", workers=2)
     holder, held = stage.hold(site)
-    seconds, pids = [], Counter[int]()
-    for _ in range(20):
-        began = time.monotonic()
-        pids[int(site.request(GET).text)] += 1
-        seconds.append(time.monotonic() - began)
-    assert held.pid not in pids
-    assert max(seconds) < 1.0
+    answers = [site.request(GET) for _ in range(20)]
+    served = [int(answer.text) for answer in answers if answer.status == 200]
+    assert held.pid not in served
+    assert len(served) >= 18, (
+        "it accepts after a while, in case that nobody else does, which a busy machine can bring on"
+    )
     held.release()
     assert AnswerReader(holder).read().text == str(held.pid)
 
