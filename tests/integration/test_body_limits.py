@@ -283,7 +283,7 @@ class Crowd:
 
     def __init__(self, server: StartServer, applications: Path, size: int) -> None:
         self._size = size
-        flags = ("--body-timeout", "2", "--linger-timeout", "1")
+        flags = ("--body-timeout", "4", "--linger-timeout", "1")
         self._site = server("uploads", *flags, pythonpath=(applications,))
         self._worker = self._site.worker_pid()
         self._sockets = open_sockets(self._worker)
