@@ -165,11 +165,6 @@ def reads_what_the_kernel_has(site: Server) -> Course:
 
 
 @client("local")
-def reads_over_a_unix_socket(site: Server) -> Course:
-    return read_slowly(ask(site, "/large/x"), 20_000, 0.1, ENOUGH)
-
-
-@client("local")
 def reads_nothing_over_a_unix_socket(site: Server) -> Course:
     return read_slowly(ask(site, "/generated/x"), 0, STEP, MOST)
 
@@ -300,7 +295,6 @@ READERS = [
     "reads_bursts_of_twice_the_rate",
     "reads_a_little_now_and_then",
     "reads_what_the_kernel_has",
-    "reads_over_a_unix_socket",
 ]
 
 
