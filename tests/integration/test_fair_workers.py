@@ -8,15 +8,41 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
-from integration.running import StartServer
-from integration.staging import GET, Theatre, theatre
+from integration.running import Server, StartServer
+from integration.staging import GET, Theatre, ask, theatre
 from integration.wire import connect
+
+TAKES = 0.5
+"""Seconds that the application takes for a request."""
+ROUNDS = 3
 
 
 @pytest.fixture
 def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
     with theatre(server, applications) as opened:
         yield opened
+
+
+def seconds_for(site: Server, count: int) -> float:
+    """Let so many clients connect and ask at once; return the seconds until all have their answers."""
+    began = time.monotonic()
+    connections = []
+    for _ in range(count):
+        connections.append(connect(site))
+        connections[-1].sendall(ask(f"/slow?{TAKES * 1000:.0f}"))
+    for connection in connections:
+        assert AnswerReader(connection).read().status == 200
+    took = time.monotonic() - began
+    for connection in connections:
+        connection.close()
+    return took
+
+
+@pytest.mark.parametrize(("workers", "threads"), [(2, 2), (3, 1), (2, 1)])
+def test_as_many_requests_as_there_are_threads_are_worked_on_at_once(stage: Theatre, workers: int, threads: int):
+    site = stage.start("--threads", str(threads), workers=workers)
+    seconds = [seconds_for(site, workers * threads) for _ in range(ROUNDS)]
+    assert max(seconds) < 1.5 * TAKES, f"no worker takes what another has a thread for: {seconds}"
 
 
 def test_a_worker_whose_threads_are_all_held_leaves_new_connections_to_another(stage: Theatre):
