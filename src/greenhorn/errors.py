@@ -46,6 +46,13 @@ class RequestBodyError(HTTPError, OSError):
         self.args = (detail,)
 
 
+class StorageError(GreenhornError, OSError):
+    """What a slow client has not read cannot be kept: the temporary folder fails, or tmp_files_max is reached (EDQUOT).
+
+    It surfaces in the application, and is not its fault.
+    """
+
+
 class ClientGone(GreenhornError, ConnectionError):  # noqa: N818 - an event of the network, not a fault
     """The peer reset or closed the connection, or stopped reading for longer than it may.
 

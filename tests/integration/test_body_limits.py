@@ -313,6 +313,32 @@ class Crowd:
         assert upload(self._site, MIB).body == digest(MIB)
 
 
+@NEEDS_PROC
+@pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="what was not read is seen in /proc/net/tcp")
+def test_what_is_pipelined_behind_bodies_and_waits_keeps_little_memory(server: StartServer, applications: Path):
+    site = server("uploads", pythonpath=(applications,))
+    worker = site.worker_pid()
+    assert upload(site, MIB).body == digest(MIB)
+    rest_of(ask(site, "/large/x"))
+    before = memory(worker)
+    body = chunk(bytes(5)) + b"0\r\n\r\n"
+    following = b"GET /large/x HTTP/1.1\r\nHost: x\r\n\r\n" + b"GET /unread/x HTTP/1.1\r\nHost: x\r\n\r\n" * 10_000
+    waiting = [connect(site) for _ in range(400)]
+    for connection in waiting:
+        connection.sendall(CHUNKED)
+        connection.setblocking(False)
+    wait_until(lambda: not unread(site), what="the heads to be read")
+    site.pause(worker)  # so that all comes at once
+    for connection in waiting:
+        connection.send(body + following)
+        connection.settimeout(DEADLINE)
+    os.kill(worker, signal.SIGCONT)
+    for connection in waiting:
+        assert AnswerReader(connection).read("POST").body == digest(5)
+    growth = memory(worker) - before
+    assert growth < 48 * MIB, f"the worker grew by {growth / MIB:.1f} MiB"
+
+
 def unread(site: Server) -> int:
     """Return how many bytes the kernel keeps that the server has not read."""
     lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:])

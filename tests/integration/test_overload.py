@@ -138,7 +138,8 @@ def test_an_upload_is_collected_while_every_thread_is_held(busy: Busy):
         assert receive_head(connection).startswith(b"HTTP/1.1 100 ")
         connection.sendall(bytes(100_000))
         wait_until(
-            lambda: "2 in flight, 0 waiting for a thread" in dump(busy.site), what="the taking of the first part"
+            lambda: "2 in flight, 0 waiting for a thread" in dump(busy.site),
+            what="the taking of the first part",
         )
         connection.sendall(bytes(200_000))
         wait_until(lambda: "2 in flight, 1 waiting for a thread" in dump(busy.site), what="the upload in the queue")

@@ -41,6 +41,7 @@ SITES: dict[str, tuple[str, ...]] = {
     "patient": (*PATIENT, "--body-min-rate", "1000", "--write-min-rate", "100000"),
     "undemanding": (*PATIENT, "--body-min-rate", "0", "--write-min-rate", "0"),
     "local": (*PATIENT, "--write-min-rate", "1000"),
+    "small": (*PATIENT, "--write-min-rate", "1000", "--response-buffer-max", str(MIB), "--threads", "4"),
     "streaming": ("--stream-request-body", "--body-timeout", "1", "--body-min-rate", "1000"),
     "busy": ("--threads", "1", "--body-timeout", "1"),
     "proxied": ("--proxy-protocol=v1", "--handshake-timeout", "1"),
@@ -165,8 +166,28 @@ def reads_what_the_kernel_has(site: Server) -> Course:
 
 
 @client("local")
+def reads_over_a_unix_socket(site: Server) -> Course:
+    return read_slowly(ask(site, "/large/x"), 20_000, 0.1, ENOUGH)
+
+
+@client("local")
 def reads_nothing_over_a_unix_socket(site: Server) -> Course:
     return read_slowly(ask(site, "/generated/x"), 0, STEP, MOST)
+
+
+@client("small")
+def reads_nothing_while_a_thread_waits_for_it(site: Server) -> Course:
+    return read_slowly(ask(site, "/generated/x"), 0, STEP, MOST)
+
+
+@client("small")
+def reads_while_a_thread_waits_for_it(site: Server) -> Course:
+    return read_slowly(ask(site, "/generated/x", 65536), 20_000, 0.1, ENOUGH)
+
+
+@client("small")
+def reads_while_the_application_goes_on(site: Server) -> Course:
+    return read_slowly(ask(site, "/gradual/x", 65536), 20_000, 0.1, ENOUGH)
 
 
 # Before, between and behind requests.
@@ -277,6 +298,7 @@ def test_a_body_that_keeps_the_rate_is_taken_whatever_its_pauses(courses: Course
         ("reads_nothing", 1),
         ("reads_drop_by_drop", 1),
         ("reads_nothing_over_a_unix_socket", 2),
+        ("reads_nothing_while_a_thread_waits_for_it", 2),
     ],
 )
 def test_who_reads_nothing_or_next_to_nothing_is_reset(courses: Courses, name: str, earliest: float):
@@ -295,6 +317,9 @@ READERS = [
     "reads_bursts_of_twice_the_rate",
     "reads_a_little_now_and_then",
     "reads_what_the_kernel_has",
+    "reads_over_a_unix_socket",
+    "reads_while_a_thread_waits_for_it",
+    "reads_while_the_application_goes_on",
 ]
 
 

@@ -4,6 +4,8 @@ import hashlib
 import io
 import json
 import re
+import socket
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -12,7 +14,7 @@ import pytest
 from integration.answers import Answer, AnswerReader
 from integration.applications import reading
 from integration.resources import NEEDS_PROC, peak_memory
-from integration.running import Server, StartServer
+from integration.running import Server, StartServer, wait_until
 from integration.uploading import (
     CONTINUE,
     EXPECT,
@@ -196,6 +198,19 @@ def test_nothing_of_an_unread_body_is_taken_for_a_request(site: Server, name: st
     assert site.log().count("<get began>") == before
 
 
+@pytest.mark.parametrize(
+    "start", ["HTTP/1.0\r\n", "HTTP/1.1\r\nHost: x\r\nConnection: close\r\n"], ids=["1.0", "close"]
+)
+def test_who_sends_on_behind_an_early_answer_is_not_reset(site: Server, name: str, start: str):
+    with connect(site) as connection:
+        connection.sendall(f"POST /unread/{name} {start}Content-Length: 50000\r\n\r\n".encode())
+        received = receive_to_end(connection)
+        assert b"\r\nConnection: close\r\n" in received
+        assert received.endswith(f"\r\n\r\nnothing of {name}".encode())
+        for _ in range(2):  # the first would be answered by a reset, which the second would meet
+            connection.sendall(bytes(25_000))
+
+
 @FRAMINGS
 def test_a_connection_goes_on_behind_a_body_that_was_read_to_its_end(site: Server, name: str, framing: str):
     upload = Upload(site, f"/five-then-all/{name}", 11, framing)
@@ -216,6 +231,19 @@ def test_a_client_of_http_1_0_that_asks_for_it_may_go_on(site: Server, name: str
             connection.sendall(line.encode() + b"first")
             connection.sendall(b" later")
             assert reader.read("POST").body == b"first later"
+
+
+def test_who_ends_the_stream_behind_a_long_upload_still_waits_for_the_answer(site: Server, name: str):
+    upload = Upload(site, f"/tells-who-waits/{name}", 11, "length")
+    upload.send(b"first")
+    site.wait_for_log(f"<{name} began>")
+    since = time.monotonic()
+    wait_until(lambda: time.monotonic() > since + 0.7, what="more than the moment in which an end is no farewell")
+    upload.send(b" later")
+    upload.connection.shutdown(socket.SHUT_WR)
+    site.wait_for_log(f"<{name} has all>")
+    open_gate(site, name)
+    assert upload.answer().body == b"somebody waits"
 
 
 # Large ones.

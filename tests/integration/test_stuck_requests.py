@@ -389,7 +389,10 @@ def test_a_signal_shows_nothing_when_nothing_is_in_flight(stage: Theatre):
     site = stage.start(workers=2)
     workers = site.worker_pids()
     site.signal(DUMP)
-    wait_until(lambda: site.log().count("0 in flight, 0 waiting for a thread, ") == 2, what="the sums of both workers")
+    wait_until(
+        lambda: site.log().count("0 in flight, 0 waiting for a thread, ") == 2,
+        what="the sums of both workers",
+    )
     assert not records(site, "In flight")
     assert site.worker_pids() == workers
 

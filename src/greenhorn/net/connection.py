@@ -1,7 +1,6 @@
 """One client's connection: its socket, what was read of it and not yet parsed, what is to be sent, and its state."""
 
 import contextlib
-import enum
 import select
 import socket
 import struct
@@ -13,6 +12,7 @@ from greenhorn.errors import ClientGone, RequestBodyError
 from greenhorn.net.kernel import unacknowledged
 from greenhorn.net.outbox import FileRegion, Outbox
 from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.state import State
 
 IOV_MAX = 1024
 PEEKS = not hasattr(select, "epoll")
@@ -20,56 +20,12 @@ PEEKS = not hasattr(select, "epoll")
 HALF_CLOSE = 0.5
 """Seconds after its request in which the end of a client's stream is no more than that; later it means that the client
 has given up."""
+RECKON_EVERY = 1.0
+"""Seconds between two looks at whether a client that is waited for goes on reading."""
 TRY_EVERY = 0.001
 """Seconds between two looks at whether a client that did not keep up does so again, while the application goes on."""
 RESET = struct.pack("ii", 1, 0)
 """SO_LINGER of a socket that is closed without waiting for what was not delivered."""
-
-
-class State(enum.IntEnum):
-    """Where a connection is in its life. An outcome of a turn is the state that the connection goes to."""
-
-    NEW = 0  # accepted, no byte yet; the poller waits
-    HEAD = 1  # some bytes of a head; the poller waits
-    BODY = 2  # the head and some of its body; the poller waits
-    IDLE = 3  # between requests; the poller waits
-    FLUSH = 4  # an answer waits for the client to read; the poller waits
-    LINGER = 5  # the last answer is sent; the poller waits for the client's end
-    HANDSHAKE = 6  # some bytes of what comes before the first request; the poller waits
-    QUEUED = 7  # ready; waits for a thread
-    WHOLE = 8  # a request is whole; waits for a thread that runs the application
-    ACTIVE = 9  # a thread has it
-    CLOSED = 10
-
-
-ARMED = frozenset(
-    (State.NEW, State.HANDSHAKE, State.HEAD, State.BODY, State.IDLE, State.FLUSH, State.LINGER),
-)
-"""The states in which the poller's thread owns a connection."""
-
-TRANSITIONS: dict[State, frozenset[State]] = {
-    **{state: frozenset((State.QUEUED, State.CLOSED)) for state in ARMED},
-    State.HEAD: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
-    State.BODY: frozenset((State.QUEUED, State.FLUSH, State.LINGER, State.CLOSED)),
-    State.QUEUED: frozenset((State.ACTIVE, State.CLOSED)),
-    State.WHOLE: frozenset((State.ACTIVE, State.CLOSED)),
-    State.ACTIVE: frozenset(
-        (
-            State.NEW,
-            State.HANDSHAKE,
-            State.HEAD,
-            State.BODY,
-            State.IDLE,
-            State.FLUSH,
-            State.LINGER,
-            State.QUEUED,
-            State.WHOLE,
-            State.CLOSED,
-        )
-    ),
-    State.CLOSED: frozenset(),
-}
-"""Every move there is; tests run the server with each of them checked."""
 
 
 class Connection:
@@ -106,6 +62,8 @@ class Connection:
         "template",
         "trusted",
         "turn",
+        "waited",
+        "waits",
         "was",
         "woken",
     )
@@ -132,6 +90,8 @@ class Connection:
         """How much of an answer the client was known to have when it was last asked."""
         self.queued_at = 0.0
         """When it became ready, on the monotonic clock."""
+        self.waited = 0.0  # seconds that the thread of its request has waited for its client
+        self.waits = False  # whether it does so now
         self.gone = False
         """Whether its client is known to wait for nothing any more."""
         self.drained = False
@@ -146,10 +106,8 @@ class Connection:
         """How much of the buffer was found to be no whole head."""
         self.deaf = False
         """Whether nothing more is read: only the end of the stream is waited for."""
-        self.discarded = 0
-        """How many bytes were thrown away after the last answer."""
-        self.requests = 0
-        """How many requests were answered."""
+        self.discarded = 0  # bytes, after the last answer
+        self.requests = 0  # that were answered
         self.head: Any = None
         """The head of the request that is being read or answered."""
         self.claim: Any = None
@@ -157,7 +115,7 @@ class Connection:
         self.awaits_continue = False
         """Whether the client holds the body back until it is told to go on."""
         self.body: Any = None
-        """The decoder of that body."""
+        """The decoder of its body while that has not all come."""
         self.spool: Any = None
         """What was decoded of it."""
         self.outbox: Outbox | None = None
@@ -168,8 +126,7 @@ class Connection:
         """What the environs of its requests have in common."""
         self.trusted = False
         """Whether what the peer tells about the client is believed."""
-        self.names: Any = None
-        """The field names as this peer may use them."""
+        self.names: Any = None  # as this peer may use them
 
     def recv(self, size: int) -> bytes | None:
         """Up to `size` bytes; empty at the end of the stream; None when nothing is there. Raises `ClientGone`."""
@@ -192,6 +149,9 @@ class Connection:
                 raise RequestBodyError(408, "the body did not come in time")
             left -= time.monotonic() - began
             data = self.recv(size)
+        if data:
+            self.queued_at = time.monotonic()  # only now it may be whole
+            self.gone = False
         left = pace.earn(left, len(data))
         if left <= 0:
             raise RequestBodyError(408, "the body comes too slowly")
@@ -201,7 +161,13 @@ class Connection:
         """Let the thread wait for the client; whether there was anything within so many seconds."""
         waiting = select.poll()
         waiting.register(self.fd, event)
-        return bool(waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000))
+        began = time.monotonic()
+        self.waits = True
+        try:
+            return bool(waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000))
+        finally:
+            self.waited += time.monotonic() - began
+            self.waits = False
 
     def client_disconnected(self) -> bool:
         """Whether nobody waits for the answer any more: the client reset the connection, or closed it after a while.
@@ -221,11 +187,15 @@ class Connection:
 
     def note_end(self, *, broken: bool) -> None:
         """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread."""
-        if broken or time.monotonic() > self.queued_at + HALF_CLOSE:
+        if broken or self._has_ended():
             self.gone = True
 
+    def send_interim(self, data: bytes) -> None:
+        """Send an interim answer as `send` does; raises `ClientGone`."""
+        self.send(data)
+
     def send(self, data: bytes) -> None:
-        """Send `data`, or keep what the socket does not take. Raises `ClientGone`.
+        """Send `data`, or keep what the socket does not take. Raises `ClientGone`, and `StorageError`.
 
         Waits for the client only when more than `buffers.most` bytes are kept.
         """
@@ -239,8 +209,7 @@ class Connection:
             if sent == len(data):
                 return
             data = data[sent:]
-            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
-        outbox = self.outbox
+        outbox = self.outbox or self._begin_outbox()
         outbox.push(data)
         self._relieve(outbox)
 
@@ -256,8 +225,7 @@ class Connection:
                 raise ClientGone(str(error)) from error
             if len(parts) <= IOV_MAX and sent == sum(map(len, parts)):
                 return
-            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
-        self.outbox.hold(parts, sent)
+        (self.outbox or self._begin_outbox()).hold(parts, sent)
 
     def measure(self, file: Any) -> FileRegion | None:
         """The rest of `file` as a region that the kernel can send, or None if there is no such."""
@@ -265,9 +233,7 @@ class Connection:
 
     def send_file(self, region: FileRegion) -> None:
         """Send a region of a file, or keep what the socket does not take. Raises `ClientGone`."""
-        if self.outbox is None:
-            self.outbox = Outbox(self.buffers.memory, self.buffers.folder, self.buffers.allotment)
-        self.outbox.hold_file(region.with_own_descriptor())
+        (self.outbox or self._begin_outbox()).hold_file(region.with_own_descriptor())
         self.flush()
 
     def flush(self) -> int:
@@ -284,37 +250,41 @@ class Connection:
             self.outbox = None
         return sent
 
+    def _begin_outbox(self) -> Outbox:
+        buffers = self.buffers
+        outbox = self.outbox = Outbox(buffers.memory, buffers.folder, buffers.allotment)
+        outbox.left = buffers.pace.most
+        self.mark = -unacknowledged(self.socket)
+        return outbox
+
     def _relieve(self, outbox: Outbox) -> None:
         """Give the socket a chance, and hold the thread while more is kept than may be."""
         buffers = self.buffers
-        now = time.monotonic()
-        if now - outbox.tried_at < TRY_EVERY and outbox.size <= buffers.most:
+        if time.monotonic() - outbox.tried_at < TRY_EVERY and outbox.size <= buffers.most:
             return
-        outbox.tried_at = now
-        if outbox.flush(self.socket) or not outbox.stuck_since:
-            outbox.stuck_since = now
-        elif now - outbox.stuck_since > buffers.pace.most:
-            raise ClientGone("the client stopped reading")
+        outbox.flush(self.socket)
+        self._reckon(outbox)
         if outbox.size > buffers.most and buffers.waiters is not None and buffers.waiters.acquire(blocking=False):
             try:
-                self._wait_for_room(outbox)
+                while outbox.size > buffers.most:
+                    if self._wait_for(select.POLLOUT, min(outbox.left, RECKON_EVERY)) and not outbox.flush(self.socket):
+                        raise ClientGone("the client is gone")
+                    self._reckon(outbox)
             finally:
                 buffers.waiters.release()
         if not outbox.size:
             outbox.close()
             self.outbox = None
 
-    def _wait_for_room(self, outbox: Outbox) -> None:
-        pace = self.buffers.pace
-        left = pace.most
-        while outbox.size > self.buffers.most:
-            began = time.monotonic()
-            if left <= 0 or not self._wait_for(select.POLLOUT, left):
-                raise ClientGone("the client stopped reading")
-            sent = outbox.flush(self.socket)
-            if not sent:
-                raise ClientGone("the client is gone")
-            left = pace.earn(left - (time.monotonic() - began), sent)
+    def _reckon(self, outbox: Outbox) -> None:
+        """Take from the client's time what has passed, and give it what it earned; raises `ClientGone`."""
+        now = time.monotonic()
+        passed = now - (outbox.tried_at or now)
+        outbox.tried_at = now
+        outbox.left = self.buffers.pace.earn(outbox.left - passed, self.taken())
+        if outbox.left <= 0:
+            self.reset()
+            raise ClientGone("the client stopped reading, or reads too slowly")
 
     def taken(self) -> int:
         """How many bytes of what waits the client's system has confirmed since this was last asked.
@@ -323,7 +293,9 @@ class Connection:
         """
         outbox = self.outbox
         known = (outbox.sent if outbox is not None else 0) - unacknowledged(self.socket)
-        taken, self.mark = known - self.mark, known
+        # On unix sockets the kernel counts more than it was given, so that this may go back.
+        taken = max(0, known - self.mark)
+        self.mark += taken
         return taken
 
     def shut(self) -> None:

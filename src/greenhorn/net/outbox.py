@@ -1,6 +1,7 @@
 """What of an answer the socket has not taken yet: bytes, regions of files, and a temporary file for the rest."""
 
 import contextlib
+import errno
 import io
 import os
 import socket
@@ -11,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from greenhorn.errors import ClientGone
+from greenhorn.errors import ClientGone, StorageError
 from greenhorn.net.pace import Allotment
 
 PER_TURN = 4 * 1024 * 1024
@@ -83,23 +84,29 @@ class Spill(FileRegion):
     __slots__ = ("_allotment", "_taken")
 
     def __init__(self, folder: str | None, allotment: Allotment) -> None:
-        fd, path = tempfile.mkstemp(dir=folder, prefix="greenhorn-")
-        Path(path).unlink()
+        try:
+            fd, path = tempfile.mkstemp(dir=folder, prefix="greenhorn-")
+            Path(path).unlink()
+        except OSError as error:
+            raise StorageError(error.errno, error.strerror) from error
         super().__init__(fd, 0, 0)
         self._allotment = allotment
         self._taken = 0
 
     def append(self, data: bytes) -> None:
-        """Write `data` at the end; raises `OSError`, and `ClientGone` when all temporary files together are full."""
+        """Write `data` at the end; raises `StorageError`."""
         if not self._allotment.take(len(data)):
-            raise ClientGone("the client does not keep up, and tmp_files_max is reached")
+            raise StorageError(errno.EDQUOT, "tmp_files_max is reached")
         self._taken += len(data)
         view = memoryview(data)
         end = self.offset + self.count
-        while view:
-            written = os.pwrite(self.fd, view, end)
-            view = view[written:]
-            end += written
+        try:
+            while view:
+                written = os.pwrite(self.fd, view, end)
+                view = view[written:]
+                end += written
+        except OSError as error:
+            raise StorageError(error.errno, error.strerror) from error
         self.count += len(data)
 
     def close(self) -> None:
@@ -164,9 +171,9 @@ class Outbox:
         "_in_memory",
         "_memory",
         "_spill",
+        "left",
         "sent",
         "size",
-        "stuck_since",
         "tried_at",
     )
 
@@ -181,10 +188,10 @@ class Outbox:
         """Bytes that wait, wherever they are."""
         self.sent = 0
         """Bytes that the socket took of it."""
-        self.stuck_since = 0.0
-        """Since when the client has not taken a byte although the application went on; kept by the connection."""
+        self.left = 0.0
+        """How many seconds the client has left while the application goes on; kept by the connection."""
         self.tried_at = 0.0
-        """When that was last tried."""
+        """When that was last reckoned."""
 
     def hold(self, parts: Sequence[bytes], sent: int = 0) -> None:
         """Queue what follows the first `sent` bytes of `parts`, which stay as they are and are not copied."""
@@ -202,7 +209,7 @@ class Outbox:
         self._spill = None
 
     def push(self, data: bytes) -> None:
-        """Queue bytes that were made for this client; raises `OSError` when the temporary folder fails."""
+        """Queue bytes that were made for this client; raises `StorageError`."""
         if self._spill is None:
             if self._in_memory + len(data) <= self._memory:
                 self._push_to_memory(data)

@@ -30,19 +30,20 @@ class Allotment:
     """
 
     def __init__(self, most: int, make_room: Callable[[], bool] = lambda: False) -> None:
-        self._left = most or float("inf")
+        self._most = self._left = most or float("inf")
         self._lock = threading.Lock()
         self.make_room = make_room
 
     def take(self, count: int) -> bool:
         """Take `count` bytes; False if there are not so many even after room was made."""
-        while True:
+        while count <= self._most:
             with self._lock:
                 if self._left >= count:
                     self._left -= count
                     return True
             if not self.make_room():
                 return False
+        return False
 
     def give(self, count: int) -> None:
         """Give back what was taken."""

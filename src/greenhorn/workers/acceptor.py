@@ -7,10 +7,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.poller import Poller
+from greenhorn.net.state import State
 from greenhorn.observe.logger import Logger
+from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.pool import Pool
 
 ACCEPTS = 16
@@ -38,8 +40,8 @@ class Acceptor:
     """Accepts for one worker. Poller's thread only.
 
     `welcome(listener, socket, peer)` makes a connection of what was accepted, and raises `OSError` if it cannot.
-    `has_room()` makes room if there is none, and says whether there is. `shares` says that other workers accept as
-    well. `listen_at` is when `look` wants to be called, on the monotonic clock; 0 means that a thread has become free.
+    `shares` says that other workers accept as well. `listen_at` is when `look` wants to be called, on the monotonic
+    clock; 0 means that a thread has become free.
     """
 
     def __init__(
@@ -48,7 +50,7 @@ class Acceptor:
         poller: Poller,
         pool: Pool[Connection],
         welcome: Welcome,
-        has_room: Callable[[], bool],
+        crowd: Crowd,
         log: Logger,
         *,
         shares: bool,
@@ -57,7 +59,7 @@ class Acceptor:
         self._poller = poller
         self._pool = pool
         self._welcome = welcome
-        self._has_room = has_room
+        self._crowd = crowd
         self._log = log
         self._watched: dict[int, Listener] = {}
         self._tell_at = 0.0
@@ -83,7 +85,7 @@ class Acceptor:
     def look(self, now: float) -> None:
         """Accept again when `listen_at` has come, unless others take what is left to them."""
         if self._leaves and self.listen_at:
-            if not self._something_waits():
+            if not any(map(_waits, self._all)):
                 self._seen = False
                 self.listen_at = now + LEFT_TO_OTHERS
                 return
@@ -93,12 +95,6 @@ class Acceptor:
                 return
             self._alone_until = now + BUSY_FOR
         self.listen()
-
-    def _something_waits(self) -> bool:
-        waiting = select.poll()
-        for listener in self._all:
-            waiting.register(listener.fd, select.POLLIN)
-        return bool(waiting.poll(0))
 
     def attend(self, fd: int) -> bool:
         """Accept if `fd` is a listener of this worker's; whether it is."""
@@ -122,7 +118,9 @@ class Acceptor:
 
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
-            if not self._has_room():
+            if self._crowd.full and not _waits(listener):
+                return
+            if self._crowd.full and not self._crowd.make_room():
                 self._pause("worker_connections are reached, and none of them is idle or slow")
                 return
             try:
@@ -168,3 +166,10 @@ class Acceptor:
             self._accept(listener, backlog)
             listener.close()
         self._all = ()
+
+
+def _waits(listener: Listener) -> bool:
+    """Whether anybody waits to be accepted."""
+    waiting = select.poll()
+    waiting.register(listener.fd, select.POLLIN)
+    return bool(waiting.poll(0))

@@ -1,15 +1,18 @@
 """What a thread does with a whole request: run the application, or turn the request away."""
 
+import errno
 import io
 import os
+import threading
 import time
 from typing import Any, BinaryIO, NoReturn
 
-from greenhorn.errors import ClientGone, HTTPError, RequestBodyError
+from greenhorn.errors import ClientGone, HTTPError, RequestBodyError, StorageError
 from greenhorn.http.head import RequestHead
 from greenhorn.http.peer import scheme_from_proxy
 from greenhorn.http.response import CONTINUE
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
+from greenhorn.net.state import State
 from greenhorn.workers.serve import answer_error, go_on, refuse, serve
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import Environ, build_environ
@@ -25,10 +28,11 @@ def exchange(connection: Connection, service: Service) -> State:
         service.counters.add(DROPPED)
         return State.CLOSED
     head = connection.head
-    output: Any = connection
     if service.timed:
-        output = connection.claim = Claim(connection)
-    response = Response(head, output, service)
+        connection.claim = claim = Claim(connection)
+        response = claim.response = Response(head, claim, service)
+    else:
+        response = Response(head, connection, service)
     connection.requests += 1
     if connection.requests >= service.most_requests:
         response.keep_alive = False
@@ -65,7 +69,7 @@ def exchange(connection: Connection, service: Service) -> State:
         failed = not close_body(connection, body) or failed
     connection.head = None
     if connection.outbox is not None or failed or not response.keep_alive:
-        return go_on(connection, stays=response.keep_alive and not failed, told=not head.keep_alive)
+        return go_on(connection, stays=response.keep_alive and not failed, told=not (head.keep_alive or failed))
     return State.QUEUED if connection.buffer else State.IDLE
 
 
@@ -85,6 +89,12 @@ def judge(error: BaseException, head: RequestHead, service: Service) -> HTTPErro
     if isinstance(error, RequestBodyError):
         service.log.info("The body of %s %s: %d %s", head.method, head.target, error.status, error.detail)
         return error
+    if isinstance(error, StorageError):
+        if error.errno == errno.EDQUOT:
+            service.counters.add("answers cut off since tmp_files_max was reached")
+        else:
+            service.log.error("cannot keep the answer to %s %s for its client: %s", head.method, head.target, error)
+        return HTTPError(500, "the answer could not be stored")
     service.log.error("Error handling request %s", head.target, exc_info=error)
     return HTTPError(500, "the application failed")
 
@@ -139,14 +149,18 @@ class Claim:
     The output of the thread's `Response`. Each right is one item of a list, which one of both threads can pop.
     """
 
-    __slots__ = ("_answers", "_connection", "_right_to_answer", "_right_to_end", "measure")
-
     def __init__(self, connection: Connection) -> None:
+        self.began = time.monotonic()
+        self.thread = threading.get_ident()
+        """The one that runs the application."""
+        self.response: Response
+        """Set by that thread before the application is called."""
         self._connection = connection
         self._right_to_answer = [True]
         self._right_to_end = [True]
         self._answers = False
         self.measure = connection.measure
+        connection.waited = 0.0
 
     def answer(self) -> bool:
         """Whether the caller is the one who answers; asked once by each side."""
@@ -161,6 +175,11 @@ class Claim:
             if not self.answer():
                 raise ClientGone("the request took too long, and its client has its answer")
             self._answers = True
+
+    def send_interim(self, data: bytes) -> None:
+        """Send as the connection does, unless the request was ended; the answer itself may still be the other's."""
+        if self._right_to_answer or self._answers:
+            self._connection.send(data)
 
     def send(self, data: bytes) -> None:
         """Send as the connection does, unless the request was ended."""

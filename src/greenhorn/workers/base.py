@@ -20,9 +20,9 @@ from greenhorn.http.head import Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import State
 from greenhorn.net.listener import Listener
 from greenhorn.net.pace import Allotment, Buffers, Pace
+from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.service import Service

@@ -4,9 +4,10 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.kernel import keep_little
 from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.state import State
 from greenhorn.workers.service import HEAD_READ, Service
 
 MANY = 128
@@ -69,32 +70,34 @@ class Crowd:
         self._service.body_memory = min(self._body_memory, share)
         self._buffers.memory = min(self._response_memory, share)
 
-    def has_room(self) -> bool:
-        """Whether another connection may come, if need be in the place of some that can be done without."""
-        most = self._most
-        if len(self._connections) < most or self._service.draining:
-            return True
-        enough = most - max(1, most // 64)
+    @property
+    def full(self) -> bool:
+        """Whether another connection may not come. A worker that is about to leave takes what already waits."""
+        return len(self._connections) >= self._most and not self._service.draining
+
+    def make_room(self) -> bool:
+        """Close some connections that can be done without; whether another may come now."""
+        enough = self._most - max(1, self._most // 64)
         for connection in dispensable(list(self._parked), self._paces, time.monotonic()):
             if self._parked.pop(connection, False):
                 self._service.counters.add("connections closed to make room for others")
                 self._close(connection)
                 if len(self._connections) <= enough:
                     break
-        return len(self._connections) < most
+        return not self.full
 
     def drop_least_read(self) -> bool:
         """Give up the answer that its client reads slowest, for room in temporary files; whether there was any.
 
         Any thread.
         """
-        victim = least_read(list(self._parked), self._paces, time.monotonic())
-        if victim is None or not self._parked.pop(victim, False):
-            return False
-        self._service.counters.add("answers given up since they were not read and tmp_files_max was reached")
-        victim.reset()
-        self._close(victim)
-        return True
+        for victim in slow_readers(list(self._parked), self._paces, time.monotonic()):
+            if self._parked.pop(victim, False):
+                self._service.counters.add("answers given up since they were not read and tmp_files_max was reached")
+                victim.reset()
+                self._close(victim)
+                return True
+        return False
 
 
 def waited(connection: Connection, pace: Pace, now: float) -> float:
@@ -123,9 +126,9 @@ def dispensable(parked: Iterable[Connection], paces: Paces, now: float) -> Itera
         yield from (connection for _, connection in group)
 
 
-def least_read(parked: Iterable[Connection], paces: Paces, now: float) -> Connection | None:
-    """The connection whose client has been slowest with its answer, if one is slow."""
+def slow_readers(parked: Iterable[Connection], paces: Paces, now: float) -> list[Connection]:
+    """The connections whose clients are slow with their answers, the slowest first."""
     pace = paces[State.FLUSH]
     flushing = [(waited(each, pace, now), each) for each in parked if each.state is State.FLUSH]
-    used, slowest = max(flushing, key=lambda pair: pair[0], default=(0.0, None))
-    return slowest if used >= SLOW_FOR else None
+    flushing.sort(key=lambda pair: pair[0], reverse=True)
+    return [each for used, each in flushing if used >= SLOW_FOR]

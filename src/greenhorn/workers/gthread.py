@@ -1,5 +1,6 @@
 """The main path: one thread waits for every connection, a pool of threads works on those that are ready."""
 
+import functools
 import math
 import signal
 import socket
@@ -10,10 +11,11 @@ from greenhorn.errors import HTTPError
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.pace import Buffers
 from greenhorn.net.poller import best_poller
+from greenhorn.net.state import State
 from greenhorn.workers import inflight
 from greenhorn.workers.acceptor import Acceptor
 from greenhorn.workers.answer import exchange, resume, turn_away
@@ -54,7 +56,9 @@ class ThreadWorker(Worker):
         """Make the poller, the pool and what each connection is given."""
         settings = self.settings
         self.poller = best_poller()
-        self._spare = Spare(self._prepare, self._give_up, settings.queue_timeout)
+        prepare = functools.partial(self._act, turn=self._turn_until_whole)
+        turn_late_away = functools.partial(self._act, turn=resume)
+        self._spare = Spare(prepare, turn_late_away, settings.queue_timeout)
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
@@ -85,7 +89,7 @@ class ThreadWorker(Worker):
         self._buffers.allotment.make_room = self._crowd.drop_least_read
         self._shares = settings.workers > 1
         self._acceptor = Acceptor(
-            self.listeners, self.poller, self.pool, self._welcome, self._crowd.has_room, self.log, shares=self._shares
+            self.listeners, self.poller, self.pool, self._welcome, self._crowd, self.log, shares=self._shares
         )
         self._leave_at = math.inf
         self._farewell_at = math.inf
@@ -93,7 +97,7 @@ class ThreadWorker(Worker):
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
         poller, pool, parked, connections = self.poller, self.pool, self._parked, self.connections
-        ending = poller.ENDING
+        ending, broken = poller.ENDING, poller.BROKEN
         poller.watch(self.signals.fileno())
         poller.watch(self.channel.fileno())
         self._acceptor.listen()
@@ -113,6 +117,8 @@ class ThreadWorker(Worker):
                 elif parked.pop(connection, False) or self._wake(connection, events):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     connection.woken = events & ending != 0
+                    if events & broken:
+                        connection.gone = True
                     connection.queued_at = now
                     if connection.state is IDLE:
                         ready.append(connection)
@@ -211,7 +217,8 @@ class ThreadWorker(Worker):
         for request in inflight.overdue(self.pool, self.settings.request_timeout, now):
             if inflight.end(request, self.service, now):
                 self._forget(request.connection)
-                self.pool.replace(request.slot)
+                if not request.slot.lost:
+                    self.pool.replace(request.slot)
         stuck = self.pool.count_lost()
         if stuck > self.settings.max_stuck_threads and not self._retiring:
             self._retiring = True
@@ -374,22 +381,15 @@ class ThreadWorker(Worker):
 
     # What the spare thread does.
 
-    def _prepare(self, connection: Connection) -> None:
-        """Run a turn of a connection; a request that is whole then waits for a thread, or is turned away."""
-        self._act(connection, self._turn_until_whole)
-
     def _turn_until_whole(self, connection: Connection, service: Service) -> State:
+        """Run a turn; a request that is whole then waits for a thread of the pool, or is turned away."""
         outcome = connection.turn(connection, service)
         if outcome is WHOLE:
             most = self.settings.queue_size
-            if most and len(self.pool.whole) + len(self.pool.new_whole) >= most:
+            if most and self.pool.requests >= most:
                 return turn_away(connection, service, "the queue was full")
             connection.turn = resume
         return outcome
-
-    def _give_up(self, connection: Connection) -> None:
-        """Turn a whole request away that no thread came to in time."""
-        self._act(connection, resume)
 
     def _act(self, connection: Connection, turn: Callable[[Connection, Service], State]) -> None:
         connection.state = ACTIVE

@@ -11,7 +11,8 @@ from typing import NamedTuple
 import greenhorn
 from greenhorn.errors import HTTPError
 from greenhorn.http.response import error_response
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
+from greenhorn.net.state import State
 from greenhorn.workers.pool import Pool, Slot
 from greenhorn.workers.service import Service
 
@@ -65,7 +66,7 @@ def dump(pool: Pool[Connection], service: Service) -> None:
     service.log.warning(
         "%d in flight, %d waiting for a thread, %d threads idle, %d stuck%s",
         len(running),
-        pool.waiting(),
+        pool.requests,
         pool.idle,
         pool.count_lost(),
         f"; so far {counts}" if counts else "",
@@ -73,9 +74,14 @@ def dump(pool: Pool[Connection], service: Service) -> None:
 
 
 def overdue(pool: Pool[Connection], timeout: float, now: float) -> Iterator[Request]:
-    """The requests that took longer than `timeout` seconds, each told once. Poller's thread."""
+    """The requests that took longer than `timeout` seconds without waiting for their clients. Poller's thread."""
     for request in list(requests(pool)):
-        if now - request.since >= timeout and not request.slot.lost and request.connection.claim is not None:
+        connection = request.connection
+        claim = connection.claim
+        # A thread that has just passed the connection on may still have it in its slot.
+        if claim is None or connection.waits or claim.thread != request.slot.thread.ident:
+            continue
+        if now - claim.began - connection.waited >= timeout:
             yield request
 
 
@@ -88,16 +94,18 @@ def end(request: Request, service: Service, now: float) -> bool:
     record = request.record(now)
     head = connection.head
     claim = connection.claim
-    if head is None or request.slot.since != request.since or not claim.end():
+    if head is None or not claim.end():
         return False
     service.counters.add("requests beyond request_timeout")
     service.log.error("Request beyond request_timeout: %s", record)
     connection.gone = True
-    if not claim.answer():
-        connection.cut()
+    if claim.answer():
+        answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
+        connection.send_last(answer)
+        if service.access is not None:
+            service.access.refused(connection.peer, head.request_line, TOO_LATE, len(answer))
         return True
-    answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
-    connection.send_last(answer)
+    connection.cut()
     if service.access is not None:
-        service.access.refused(connection.peer, head.request_line, TOO_LATE, len(answer))
+        service.access.answered(connection.peer, head, claim.response.status_code, claim.response.sent)
     return True

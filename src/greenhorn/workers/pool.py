@@ -74,7 +74,6 @@ class Pool(Generic[Item]):
         """Connections that carried no request before."""
         self.behind: deque[Item | None] = deque()
         """Connections that had a turn just now, and need another."""
-        self._let_in_from: tuple[deque[Any], ...] = (self.new_whole, self.new, self.behind)
         self._idle: list[Slot[Item]] = []
         self._drained = threading.Lock()
         self._drained.acquire()
@@ -140,17 +139,28 @@ class Pool(Generic[Item]):
             self._wake(1)
 
     def _let_in(self, most: int) -> bool:
-        """Let up to `most` items of each other queue in behind those that are ready; whether there were any."""
-        before = len(self.ready)
-        for queue in self._let_in_from:
+        """Let up to `most` items of each other queue in behind those that have gone first; whether there were any."""
+        any_of_them = False
+        fronts: tuple[tuple[deque[Any], deque[Any]], ...] = (
+            (self.new_whole, self.whole),
+            (self.new, self.ready),
+            (self.behind, self.ready),
+        )
+        for queue, front in fronts:
             with contextlib.suppress(IndexError):
                 for _ in range(most):
-                    self.ready.append(queue.popleft())
-        return len(self.ready) > before
+                    front.append(queue.popleft())
+                    any_of_them = True
+        return any_of_them
 
     def waiting(self) -> int:
         """How many items wait. Any thread."""
-        return len(self.whole) + len(self.ready) + sum(map(len, self._let_in_from))
+        return self.requests + len(self.ready) + len(self.new) + len(self.behind)
+
+    @property
+    def requests(self) -> int:
+        """How many of them are requests that are known to be whole. Any thread."""
+        return len(self.whole) + len(self.new_whole)
 
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
@@ -209,7 +219,7 @@ class Pool(Generic[Item]):
                 slot.since = 0.0
                 slot.item = None
                 idle.append(slot)
-                if not self.waiting() or not self._withdraw(slot):
+                if not (self.waiting() or slot.lost) or not self._withdraw(slot):
                     self._tell_idle()
                     slot.alarm.acquire()
                 continue
@@ -218,6 +228,7 @@ class Pool(Generic[Item]):
             slot.item = item
             slot.since = now()
             work(item)
+        self._wake(1)  # the alarm may have rung for an item
 
     def _withdraw(self, slot: Slot[Item]) -> bool:
         """Take a slot back from the idle ones; False if somebody has taken it already and rings its alarm."""
@@ -242,6 +253,8 @@ class Pool(Generic[Item]):
     def replace(self, slot: Slot[Item]) -> None:
         """Give the thread of `slot` up, and start another in its place. Poller's thread."""
         slot.lost = True
+        if self._withdraw(slot):  # it has just come back, and sleeps
+            slot.alarm.release()
         fresh = self._place(f"{slot.thread.name}+")
         self.lost.append(slot)
         self.slots = [fresh if each is slot else each for each in self.slots]

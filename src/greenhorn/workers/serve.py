@@ -10,9 +10,10 @@ from greenhorn.http.body import ChunkedBody, LengthBody
 from greenhorn.http.head import RequestHead, check_unfinished_head, parse_head
 from greenhorn.http.peer import read_proxy_header
 from greenhorn.http.response import CONTINUE, error_response
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.outbox import PER_TURN
 from greenhorn.net.spool import Spool
+from greenhorn.net.state import State
 from greenhorn.workers.service import Service
 
 BODY_READ = 262144
@@ -125,7 +126,7 @@ def collect(connection: Connection, service: Service) -> State:
     try:
         while not body.done:
             if not data:
-                data = connection.recv(how_much(connection))
+                data = connection.recv(how_much(connection, service))
             if data is None:
                 if service.streaming:
                     return pass_on(connection)
@@ -157,13 +158,17 @@ def collect(connection: Connection, service: Service) -> State:
     return State.WHOLE
 
 
-def how_much(connection: Connection) -> int:
+def how_much(connection: Connection, service: Service) -> int:
     """How many bytes of a body are read at once."""
     body = connection.body
+    if service.streaming:
+        return min(BODY_READ, max(1, service.body_memory))
     if connection.head.length is not None:
         remaining: int = body.remaining
         return min(BODY_READ, remaining)
-    return BODY_READ if connection.spool.size >= SMALL_CHUNK * body.chunks else SMALL_CHUNKS_READ
+    # What comes behind the end is kept for the next request, as much as of a head.
+    small = connection.spool.size < SMALL_CHUNK * body.chunks
+    return min(SMALL_CHUNKS_READ, service.head_read) if small else service.head_read
 
 
 def pass_on(connection: Connection) -> State:
@@ -195,7 +200,6 @@ def drain_later(connection: Connection, *, stays: bool) -> State:
     connection.turn = flush
     connection.was = State.ACTIVE  # a new answer has its own time
     connection.drained = False
-    connection.taken()
     return State.FLUSH
 
 

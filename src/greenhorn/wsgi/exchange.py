@@ -29,6 +29,9 @@ class Output(Protocol):
     def send(self, data: bytes) -> None:
         """Send or keep `data`; raises `ClientGone`."""
 
+    def send_interim(self, data: bytes) -> None:
+        """Send or keep an answer that is followed by another; raises `ClientGone`."""
+
     def send_all(self, parts: list[bytes]) -> None:
         """Send or keep every part, without a limit on what is kept; raises `ClientGone`."""
 
@@ -141,7 +144,7 @@ class Response:
         """Send a 103 with these headers; nothing happens for HTTP/1.0 or after the head."""
         data = early_hints(headers)
         if not (self.head_sent or self.finished) and self._head.version == "HTTP/1.1":
-            self._output.send(data)
+            self._output.send_interim(data)
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body, after the head if that has not left; raises `ClientGone`."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.http.driver import Client, Setup
 
 HOST = "Host: zq.example"

@@ -12,8 +12,9 @@ from greenhorn.http.head import STRICT, Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
-from greenhorn.net.connection import ARMED, TRANSITIONS, Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.state import ARMED, TRANSITIONS, State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.answer import exchange

@@ -3,7 +3,7 @@
 import pytest
 
 from greenhorn.http.head import Limits
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.http.cases import HOST, Case, Delivery, accepted, chunked, get, head, in_every_delivery, play, post, refused
 from unit.http.driver import Client, Setup
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.http.cases import (
     AFTER,
     GOOD,

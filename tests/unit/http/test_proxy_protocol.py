@@ -5,7 +5,7 @@ import ipaddress
 import pytest
 
 from greenhorn.http.peer import LARGEST_PROXY_V2, LONGEST_PROXY_V1, PROXY_V2_SIGNATURE, read_proxy_header
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.http.cases import (
     AFTER,
     Case,

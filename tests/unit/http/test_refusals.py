@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from greenhorn.http.head import Limits
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from unit.http.cases import AFTER, GOOD, HOST, chunked, get, head, post
 from unit.http.driver import Client, Setup

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.state import State
 from unit.net.waiting import DEADLINE
 
 SMALLEST = 1

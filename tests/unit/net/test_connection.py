@@ -14,7 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from greenhorn.errors import ClientGone
-from greenhorn.net.connection import IOV_MAX, Connection, State
+from greenhorn.net.connection import IOV_MAX, Connection
+from greenhorn.net.state import State
 from unit.net.sockets import buffers, connected, drain, open_files
 from unit.net.waiting import DEADLINE, wait_until
 

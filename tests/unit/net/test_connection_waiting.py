@@ -157,6 +157,23 @@ def test_what_a_client_reads_out_of_the_kernels_buffer_counts_as_taken():
         assert connection.outbox.size == before
 
 
+@pytest.mark.parametrize("piece", [100, 4000, 100_000])
+def test_a_client_never_counts_as_having_given_back_what_it_took(piece: int):
+    with connected(buffers(memory=10_000_000), small=False) as (client, connection):
+        for _ in range(3_000_000 // piece):
+            connection.send(bytes(piece))
+        while connection.flush():
+            continue
+        connection.taken()
+        client.setblocking(False)
+        with contextlib.suppress(BlockingIOError):
+            while client.recv(65536):
+                continue
+        assert connection.taken() > 0
+        assert connection.flush() > 0
+        assert connection.taken() >= 0
+
+
 # Whether it is still there.
 
 
@@ -170,11 +187,21 @@ def test_an_end_soon_after_the_request_is_no_farewell():
 
 def test_an_end_later_and_a_broken_connection_are():
     for broken, seconds in ((False, HALF_CLOSE + 0.1), (True, 0.0)):
-        with connected(buffers()) as (_, connection):
+        with connected(buffers()) as (client, connection):
             connection.queued_at = time.monotonic() - seconds
+            client.shutdown(socket.SHUT_WR)
             connection.note_end(broken=broken)
             assert connection.gone
             assert connection.client_disconnected()
+
+
+def test_an_end_behind_bytes_that_were_not_read_is_none_yet():
+    with connected(buffers()) as (client, connection):
+        connection.queued_at = time.monotonic() - HALF_CLOSE - 0.1
+        client.sendall(b"GET")
+        client.shutdown(socket.SHUT_WR)
+        connection.note_end(broken=False)
+        assert not connection.gone
 
 
 @pytest.fixture

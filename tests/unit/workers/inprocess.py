@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from greenhorn.config import Settings
-from greenhorn.net.connection import Connection, State
+from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.gthread import ThreadWorker

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from greenhorn.net.connection import State
 from greenhorn.net.pace import Pace
+from greenhorn.net.state import State
 from greenhorn.workers.base import NAMES_TOLD
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import TestWorker

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.workers.inprocess import TestWorker, hello, read_answer
 
 MOST_PYTHON_CALLS = 16

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from greenhorn.workers.serve import serve
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import Gate, TestWorker, echo, hello, read_answer, receive_all, wait_for_state

@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import Gate, TestWorker, is_closed, read_answer, receive_all, wait_for_state
 

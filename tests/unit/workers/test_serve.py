@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from greenhorn.net.connection import State
+from greenhorn.net.state import State
 from unit.net.sockets import open_files
 from unit.net.waiting import wait_until
 from unit.workers.inprocess import TestWorker, hello, is_closed, read_answer, receive, receive_all, wait_for_state

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from greenhorn.net.connection import ARMED, TRANSITIONS, Connection, State
+from greenhorn.net.connection import Connection
+from greenhorn.net.state import ARMED, TRANSITIONS, State
 from unit.net.waiting import wait_until
 from unit.workers.inprocess import TestWorker, hello, is_closed, read_answer, receive, receive_all, wait_for_state
 

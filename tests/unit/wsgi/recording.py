@@ -51,6 +51,9 @@ class RecordingOutput:
             raise self.fails
         self.sends.append(data)
 
+    def send_interim(self, data: bytes) -> None:
+        self.send(data)
+
     def send_all(self, parts: list[bytes]) -> None:
         assert all(type(part) is bytes for part in parts)
         self.send(b"".join(parts))
