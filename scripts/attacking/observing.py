@@ -64,12 +64,13 @@ def connections(port: int, client: str) -> int:
     server has closed, and that the kernel still brings to their end, do not.
     """
     local, remote = f":{port:04X}", _hexadecimal(client) + ":"
-    count = 0
+    found = set()  # the kernel may list one twice while others come and go
     for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
         fields = line.split()
-        if fields[1].endswith(local) and fields[2].startswith(remote):
-            count += fields[9] != "0" or fields[3] in _WAITING_TO_BE_ACCEPTED
-    return count
+        counts = fields[9] != "0" or fields[3] in _WAITING_TO_BE_ACCEPTED
+        if counts and fields[1].endswith(local) and fields[2].startswith(remote):
+            found.add(fields[2])
+    return len(found)
 
 
 def _hexadecimal(address: str) -> str:
