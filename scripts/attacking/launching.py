@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attacking import observing
 from attacking.swarm import HOSTILE_HOST
-from benching import probe
+from benching import probe, processes
 from benching.servers import SERVERS, Launch, Running, free_port, launched
 from benching.virtualenv import GREENHORN
 from benching.workloads import WORKLOADS
@@ -53,6 +53,10 @@ class Target:
     def facts(self) -> observing.Facts:
         """Return what its workers use at this moment."""
         return observing.facts(self.running.process.pid)
+
+    def cpu_seconds(self) -> float:
+        """Return the processor time that all its processes have used."""
+        return processes.cpu_seconds(self.running.process.pid)
 
     def workers(self) -> set[int]:
         """Return the process ids of its workers."""

@@ -23,6 +23,7 @@ KEPT, BROKEN = "met", "not met"
 COLUMNS = (
     "hostile",
     "there",
+    "busy",
     "requests/s",
     "failures",
     "p50 ms",
@@ -44,7 +45,8 @@ LEGEND = (
     f"connects makes {FLEETING_PER_SECOND:,} connections a second, of which so many are open at a time",
     "the healthy are 4 clients with a request every 5 ms each, one in fifty over a new connection",
     "their figures are of the time when all hostile ones were there; alone: just before; arriving: in between; in ms",
-    "there: hostile connections at the end of measuring; RSS, anonymous: highest growth of the worker",
+    "there: hostile connections at the end of measuring; busy: share of a core that the server has used meanwhile",
+    "RSS, anonymous: highest growth of the worker",
     "left open ... memory (RSS): what is left when the deadlines are over",
     f"promised: no failure; p99 below {crowds.MOST_P99_MS:.0f} ms or twice that of the healthy alone",
     f"promised: RSS below +{crowds.MOST_GROWTH // MIB} MiB but for lists and files, afterwards +{crowds.KEPT // MIB}",
