@@ -24,8 +24,8 @@ WARM_UP_SECONDS = 1.0
 ALONE_SECONDS = 3.0
 PER_SECOND = 400
 SAMPLING_SECONDS = 0.2
-# Beyond the time in which they would arrive if the server took no time for them.
-ARRIVAL_SECONDS = 5.0
+# After which those who have not arrived are not waited for any more.
+STANDSTILL_SECONDS = 5.0
 # What comes on top of the patience: lingering, a sweep a second, a slow machine.
 SLACK_SECONDS = 6.0
 SETTLING_SECONDS = 3.0
@@ -112,12 +112,11 @@ def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outco
     watch = Watch(target)
     arriving = time.monotonic()
     swarm.ask("go")
-    latest = count / PER_SECOND * 2 + ARRIVAL_SECONDS
-    while swarm.ask()["arrived"] < count and time.monotonic() < arriving + latest:
-        watch.sleep_until(time.monotonic() + SAMPLING_SECONDS)
+    await_crowd(swarm, watch, count)
     there, busy = time.monotonic(), target.cpu_seconds()
-    # Who came first must not be thrown out before the end.
-    watch.sleep_until(there + max(1.0, min(bench.seconds, arriving + bench.patience - 1 - there)))
+    # Who came first must not be thrown out before the end; if that has happened already, who came last.
+    left = arriving + bench.patience - 1 - there
+    watch.sleep_until(there + min(bench.seconds, left if left >= 1 else bench.patience))
     spans = Spans(alone, arriving, there, time.monotonic())
     busy = (target.cpu_seconds() - busy) / (spans.end - there)
     tally = swarm.ask("rest")
@@ -137,6 +136,19 @@ def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outco
     outcome.note("left open", f"{left:,}", "0", kept=left == 0)
     outcome.note("gone after", "never" if gone is None else f"{spans.end - spans.there + gone:.0f} s")
     judge_return(outcome, watch.before, after)
+
+
+def await_crowd(swarm: Companion, watch: Watch, count: int) -> None:
+    """Return when all have come, or when nothing happens any more."""
+    before, since = 0, time.monotonic()
+    while time.monotonic() < since + STANDSTILL_SECONDS:
+        tally = swarm.ask()
+        now = tally["arrived"] + tally["refused"] + tally["failed"]
+        if now >= count:
+            return
+        if now > before:
+            before, since = now, time.monotonic()
+        watch.sleep_until(time.monotonic() + SAMPLING_SECONDS)
 
 
 def _looked(watch: Watch, target: Target) -> int:

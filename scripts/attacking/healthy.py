@@ -77,6 +77,8 @@ class _Client:
         if failure and not new and self._connection is not None:
             self._connection.close()
             self._connection = None
+        if failure and new:
+            failure += " of a new connection"
         self.samples.append(Sample(began, time.monotonic() - began, failure))
 
     def _over_new_connection(self) -> int:

@@ -9,12 +9,12 @@ from attacking import attacks
 from attacking.companion import Companion
 from attacking.crowds import (
     ALONE_SECONDS,
-    SAMPLING_SECONDS,
     SETTLING_SECONDS,
     WARM_UP_SECONDS,
     Spans,
     Stage,
     Watch,
+    await_crowd,
     is_back,
     judge_return,
     judge_windows,
@@ -32,7 +32,6 @@ ROOM = ("--worker-connections", "12000")
 # Long enough for all to come and to be measured, whatever keep-alive is by default.
 KEPT = ("--keep-alive", "120")
 PER_SECOND = 1000
-ARRIVAL_SECONDS = 25.0
 LEAVING_SECONDS = 15.0
 MOST_BYTES = 8192
 TITLE = f"{CONNECTIONS:,} idle kept connections on one worker"
@@ -62,8 +61,7 @@ def _play(bench: Bench, stage: Stage, outcome: Outcome) -> None:
     watch = Watch(target)
     arriving = time.monotonic()
     swarm.ask("go")
-    while swarm.ask()["arrived"] < CONNECTIONS and time.monotonic() < arriving + ARRIVAL_SECONDS:
-        watch.sleep_until(time.monotonic() + SAMPLING_SECONDS)
+    await_crowd(swarm, watch, CONNECTIONS)
     there = time.monotonic()
     watch.sleep_until(there + bench.seconds)
     spans = Spans(alone, arriving, there, time.monotonic())

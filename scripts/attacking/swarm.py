@@ -46,13 +46,13 @@ _BROKEN = select.EPOLLERR | select.EPOLLHUP
 class Tally:
     """What became of the hostile clients so far.
 
-    Of those that `opened` a connection, `failed` got none, `arrived` have done all that they do at once,
-    `thrown_out` were ended by the server, and `there` are connected now. `sent` and `received` are bytes.
+    Of those that `opened` a connection, `failed` got none, `arrived` have done all that they do at once, `refused`
+    were ended by the server before that, and `there` are connected now. `sent` and `received` are bytes.
     """
 
     opened: int = 0
     arrived: int = 0
-    thrown_out: int = 0
+    refused: int = 0
     failed: int = 0
     there: int = 0
     sent: int = 0
@@ -243,10 +243,10 @@ class Swarm:
         """Note that the server has parted from a client."""
         if client.ended:
             return
-        if client.connected:
-            self.tally.thrown_out += 1
-        else:
+        if not client.connected:
             self.tally.failed += 1
+        elif not client.arrived:
+            self.tally.refused += 1
         self._forget(client)
         if self.attack.renewed:
             client.sock.close()
