@@ -30,6 +30,7 @@ RECOVERY_SECONDS = 2.0
 # Beyond the queue's own time: a sweep, and a processor that is busy with all the others.
 SLACK_SECONDS = 1.0
 GOODPUT = 0.9
+OFFERED = 0.9
 PATH = "/nap"
 OK, OVERLOADED = 200, 503
 TITLE = (
@@ -106,7 +107,9 @@ def _overload(target: Target, best: float, seconds: float) -> Load:
 def _judge(outcome: Outcome, best: float, load: Load) -> None:
     good, refused = load.times(OK), load.times(OVERLOADED)
     goodput = len(good) / load.seconds
-    outcome.note("offered, requests/s", f"{load.offered / load.seconds:,.0f}", f"{best * FOLD:,.0f}")
+    offered, wanted = load.offered / load.seconds, best * FOLD
+    # Fewer are offered when all connections wait for an answer.
+    outcome.note("offered, requests/s", f"{offered:,.0f}", f"{wanted:,.0f}", kept=offered >= OFFERED * wanted)
     found = f"{goodput:,.0f} ({goodput / best:.0%})"
     outcome.note("goodput then, requests/s", found, f"{GOODPUT:.0%} of the best", kept=goodput >= GOODPUT * best)
     outcome.note("slowest 200, s", f"{max(good, default=math.nan):.2f}")
