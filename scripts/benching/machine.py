@@ -53,21 +53,28 @@ def describe() -> str:
     return f"{model}, {cores}, Linux {platform.release()}, load average {load:.2f} at the start"
 
 
-def raise_descriptor_limit() -> None:
-    """Allow this process and those it starts as many file descriptors as the largest workload needs."""
+def raise_descriptor_limit(wanted: int = DESCRIPTORS) -> int:
+    """Allow this process and those it starts so many file descriptors, or as many as may be, and return the number."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft == resource.RLIM_INFINITY or soft >= DESCRIPTORS:
-        return
-    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    if hard != resource.RLIM_INFINITY:
+        wanted = min(wanted, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+    return wanted
 
 
-def require_tools() -> None:
-    """Install wrk when it is missing. Raises BenchError where something cannot be had."""
+def require_linux() -> None:
+    """Raise BenchError where processes cannot be observed or pinned."""
     if sys.platform != "linux":
         raise BenchError("CPU time and memory are read from /proc and cores are chosen by taskset: run this on Linux")
     if not shutil.which("taskset"):
         raise BenchError("taskset is missing: install util-linux")
+
+
+def require_tools() -> None:
+    """Install wrk when it is missing. Raises BenchError where something cannot be had."""
+    require_linux()
     if not shutil.which("wrk") and not (apt_install("wrk") and shutil.which("wrk")):
         raise BenchError("wrk is missing and apt-get could not install it: install it from https://github.com/wg/wrk")
 

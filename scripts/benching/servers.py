@@ -27,11 +27,15 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """What a command line is made of: the port, the number of threads, and the application as module:name."""
+    """What a command line is made of: the port, the number of threads, and the application as module:name.
+
+    `settings` are more flags for greenhorn and gunicorn, of which the last of a kind counts.
+    """
 
     port: int
     threads: int
     target: str
+    settings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +71,7 @@ def _gunicorn_arguments(launch: Launch) -> list[str]:
     return [
         *("-w", "1", "--threads", str(launch.threads), "--worker-connections", "4096"),
         *("-b", f"{HOST}:{launch.port}"),
-        *("--log-level", "error", "--pythonpath", str(SCRIPTS), launch.target),
+        *("--log-level", "error", "--pythonpath", str(SCRIPTS), *launch.settings, launch.target),
     ]
 
 
@@ -128,11 +132,14 @@ class Running:
     port: int
     output: IO[bytes]
 
+    def log(self) -> str:
+        """Return what the server has printed so far."""
+        # Not by seek and read: the server writes at the same offset.
+        return os.pread(self.output.fileno(), OUTPUT_BYTES, 0).decode(errors="replace")
+
     def complaint(self) -> str:
         """Return the last line that the server printed, in parentheses, or nothing."""
-        # Not by seek and read: the server writes at the same offset.
-        text = os.pread(self.output.fileno(), OUTPUT_BYTES, 0).decode(errors="replace")
-        lines = text.strip().splitlines()
+        lines = self.log().strip().splitlines()
         return f" ({lines[-1].strip()[:200]})" if lines else ""
 
 
@@ -142,10 +149,17 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
 
     Raises NotServing when its program is missing. Whether it listens already is for the caller to find out.
     """
-    port = free_port()
-    program, *arguments = server.command(
-        Launch(port, workload.threads, f"benching.applications:{workload.application}")
-    )
+    launch = Launch(free_port(), workload.threads, f"benching.applications:{workload.application}")
+    with launched(server, launch, venv, core, {}) as running:
+        yield running
+
+
+@contextmanager
+def launched(
+    server: Server, launch: Launch, venv: Virtualenv, core: int, variables: dict[str, str]
+) -> Iterator[Running]:
+    """Do what `started` does, with any application and settings, and environment variables of the caller's."""
+    program, *arguments = server.command(launch)
     path = venv.program(program)
     if not Path(path).exists():
         raise NotServing(f"the package {server.name} has brought no program {program}")
@@ -157,6 +171,7 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
             "LANG": "C.UTF-8",
             "PYTHONPATH": str(SCRIPTS),
             "PYTHONDONTWRITEBYTECODE": "1",
+            **variables,
         }
         process = subprocess.Popen(
             ["taskset", "-c", str(core), path, *arguments],
@@ -169,7 +184,7 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
             start_new_session=True,
         )
         try:
-            yield Running(process, port, output)
+            yield Running(process, launch.port, output)
         finally:
             processes.end(process)
 
