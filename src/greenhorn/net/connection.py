@@ -186,9 +186,17 @@ class Connection:
         return ended and time.monotonic() > self.queued_at + HALF_CLOSE
 
     def note_end(self, *, broken: bool) -> None:
-        """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread."""
-        if broken or self._has_ended():
+        """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread.
+
+        What the poller reports may be meant for an earlier connection of this number, so that it is only a hint.
+        """
+        if self._is_broken() if broken else self._has_ended():
             self.gone = True
+
+    def _is_broken(self) -> bool:
+        looking = select.poll()
+        looking.register(self.fd, 0)  # which tells what is always told
+        return any(events & (select.POLLERR | select.POLLHUP) for _, events in looking.poll(0))
 
     def send_interim(self, data: bytes) -> None:
         """Send an interim answer as `send` does; raises `ClientGone`."""

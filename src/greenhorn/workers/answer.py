@@ -47,9 +47,9 @@ def exchange(connection: Connection, service: Service) -> State:
     failed = False
     try:
         respond(service.app, environ, response)
-    except ClientGone:
+    except (ClientGone, StorageError) as error:
         if not was_ended(connection, service):
-            service.log.debug("the client of %s %s left before its answer was sent", head.method, head.target)
+            tell_loss(error, head, service)
         return State.CLOSED
     except BaseException as error:  # noqa: BLE001 - it is logged
         refusal = judge(error, head, service)
@@ -82,6 +82,16 @@ def was_ended(connection: Connection, service: Service) -> bool:
     return True
 
 
+def tell_loss(error: Exception, head: RequestHead, service: Service) -> None:
+    """Take note of an answer that its client will not get as a whole."""
+    if not isinstance(error, StorageError):
+        service.log.debug("the answer to %s %s is not sent: %s", head.method, head.target, error)
+    elif error.errno == errno.EDQUOT:
+        service.counters.add("answers cut off since tmp_files_max was reached")
+    else:
+        service.log.error("cannot keep the answer to %s %s for its client: %s", head.method, head.target, error)
+
+
 def judge(error: BaseException, head: RequestHead, service: Service) -> HTTPError:
     """Log what the application let out, and return what the client is told. Ends a process that it forked off."""
     if os.getpid() != service.pid:
@@ -89,12 +99,6 @@ def judge(error: BaseException, head: RequestHead, service: Service) -> HTTPErro
     if isinstance(error, RequestBodyError):
         service.log.info("The body of %s %s: %d %s", head.method, head.target, error.status, error.detail)
         return error
-    if isinstance(error, StorageError):
-        if error.errno == errno.EDQUOT:
-            service.counters.add("answers cut off since tmp_files_max was reached")
-        else:
-            service.log.error("cannot keep the answer to %s %s for its client: %s", head.method, head.target, error)
-        return HTTPError(500, "the answer could not be stored")
     service.log.error("Error handling request %s", head.target, exc_info=error)
     return HTTPError(500, "the application failed")
 

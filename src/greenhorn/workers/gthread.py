@@ -118,7 +118,7 @@ class ThreadWorker(Worker):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     connection.woken = events & ending != 0
                     if events & broken:
-                        connection.gone = True
+                        connection.note_end(broken=True)
                     connection.queued_at = now
                     if connection.state is IDLE:
                         ready.append(connection)

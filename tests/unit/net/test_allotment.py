@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from greenhorn.errors import ClientGone
+from greenhorn.errors import StorageError
 from greenhorn.net.outbox import LARGEST_FILE, Outbox
 from greenhorn.net.pace import Allotment
 from greenhorn.net.spool import Spool
@@ -239,7 +239,7 @@ def test_an_answer_for_which_there_is_no_room_is_given_up_with_its_file(tmp_path
     allotment = Allotment(50_000)
     outbox = Outbox(0, str(tmp_path), allotment)
     outbox.push(b"x" * 40_000)
-    with pytest.raises(ClientGone, match="tmp_files_max"):
+    with pytest.raises(StorageError, match="tmp_files_max"):
         outbox.push(b"x" * 10_001)
     assert outbox.size == 40_000
     outbox.close()
@@ -250,7 +250,7 @@ def test_an_answer_for_which_there_is_no_room_is_given_up_with_its_file(tmp_path
 def test_an_answer_that_gets_no_file_at_all_takes_nothing(tmp_path: Path):
     allotment = Allotment(50_000)
     outbox = Outbox(0, str(tmp_path / "missing"), allotment)
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="No such file"):
         outbox.push(b"x" * 100)
     outbox.close()
     assert left(allotment) == 50_000

@@ -189,10 +189,19 @@ def test_an_end_later_and_a_broken_connection_are():
     for broken, seconds in ((False, HALF_CLOSE + 0.1), (True, 0.0)):
         with connected(buffers()) as (client, connection):
             connection.queued_at = time.monotonic() - seconds
-            client.shutdown(socket.SHUT_WR)
+            if broken:
+                client.close()
+            else:
+                client.shutdown(socket.SHUT_WR)
             connection.note_end(broken=broken)
             assert connection.gone
             assert connection.client_disconnected()
+
+
+def test_what_is_reported_of_an_earlier_connection_of_this_number_is_not_believed():
+    with connected(buffers()) as (_, connection):
+        connection.note_end(broken=True)
+        assert not connection.gone
 
 
 def test_an_end_behind_bytes_that_were_not_read_is_none_yet():

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from greenhorn.errors import ClientGone
+from greenhorn.errors import ClientGone, StorageError
 from greenhorn.net.outbox import LARGEST_FILE, PER_TURN, FileRegion, Outbox, Piece
 from unit.net.sockets import SMALLEST, open_files
 
@@ -156,7 +156,7 @@ def test_one_turn_sends_a_bounded_number_of_bytes():
 def test_a_folder_that_is_not_there_is_an_error_of_the_system(tmp_path: Path):
     outbox = Outbox(10, str(tmp_path / "missing"))
     outbox.push(b"0123456789")
-    with pytest.raises(FileNotFoundError):
+    with pytest.raises(StorageError, match="No such file"):
         outbox.push(b"more")
     outbox.close()
 
