@@ -7,7 +7,6 @@ import socket
 import time
 from collections.abc import Callable
 
-from greenhorn.errors import HTTPError
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
@@ -21,6 +20,7 @@ from greenhorn.workers.acceptor import Acceptor
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import SERVER, Worker
 from greenhorn.workers.crowd import Crowd
+from greenhorn.workers.deadlines import TOLD, expired
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import read_proxy, refuse, serve
 from greenhorn.workers.service import Service
@@ -34,14 +34,10 @@ SHORT_TICK = 0.1
 """The same while the worker is about to leave."""
 STUCK_TICK = 0.25
 """The same while the application's time is limited."""
+HURRY = 4
+"""The part of queue_timeout, a fourth, for which requests wait while worker_connections is reached."""
 FAREWELL = 0.5
 """Seconds that a worker which is told to stop gives connections on which it has no request."""
-BETWEEN_REQUESTS = frozenset((State.NEW, State.IDLE))
-EXPIRED = {
-    State.HEAD: HTTPError(408, "the head did not come in time"),
-    State.BODY: HTTPError(408, "the body did not come in time"),
-}
-"""What a client is told whose time is up; in the other states it is told nothing."""
 
 
 class ThreadWorker(Worker):
@@ -144,12 +140,14 @@ class ThreadWorker(Worker):
         acceptor = self._acceptor
         if now >= acceptor.listen_at:
             acceptor.look(now)
+            self._bound_queue()
         if now >= self._tick_at:
             self._tick_at = now + (SHORT_TICK if self.service.draining else self._every)
             self.service.fields = server_fields(SERVER)
             self.tell("beat")
             self._sweep(now)
             self._crowd.share_memory()
+            self._bound_queue()
             if self.service.timed:
                 self._end_overdue(now)
             self.service.counters.tell(self.log, now)
@@ -194,6 +192,12 @@ class ThreadWorker(Worker):
             raise
         self._parked[connection] = True
         return connection
+
+    def _bound_queue(self) -> None:
+        """Let whole requests wait for a thread, but less long while they keep others from being accepted."""
+        most = self.settings.queue_timeout / (HURRY if self._crowd.full else 1)
+        self._spare.queue_timeout = most
+        self.service.queue_timeout = most or math.inf
 
     def _leave_to_others(self) -> None:
         """Accept nothing while no thread is free, so that workers that have one are quicker; not for long.
@@ -250,27 +254,14 @@ class ThreadWorker(Worker):
         self._acceptor.end(self.settings.backlog)
 
     def _sweep(self, now: float) -> None:
-        """End the waits whose time is up."""
-        farewell = now >= self._farewell_at
-        for connection in list(self._parked):
-            state = connection.state
-            flushes = state is State.FLUSH
-            over = connection.deadline <= now or (farewell and state in BETWEEN_REQUESTS)
-            if (over or flushes) and self._parked.pop(connection, False):
-                if flushes:
-                    left = self._paces[state].earn(connection.deadline - now, connection.taken())
-                    connection.deadline = now + left
-                    over = left <= 0
-                if over:
-                    self._expire(connection, state)
-                else:
-                    self._parked[connection] = True
+        for connection, state in expired(self._parked, self._paces, now, farewell=now >= self._farewell_at):
+            self._expire(connection, state)
 
     def _expire(self, connection: Connection, state: State) -> None:
         outcome = State.CLOSED
         try:
-            if state in EXPIRED:
-                outcome = refuse(connection, self.service, EXPIRED[state])
+            if state in TOLD:
+                outcome = refuse(connection, self.service, TOLD[state])
             elif state is State.FLUSH:
                 connection.reset()
         except Exception:

@@ -51,9 +51,10 @@ class Slot(Generic[Item]):
 class Pool(Generic[Item]):
     """`threads` threads that call `work(item)` for each item that is put.
 
-    `work` must not raise. Each queue is first in, first out: `whole` goes before `ready`, and for each item that the
-    poller puts there one of `new_whole`, of `new` and of `behind` is let in behind it, or whenever `ready` is empty. So
-    a flood in one queue does not delay the others by more than an item for each of theirs.
+    `work` must not raise. Each queue is first in, first out: `whole` goes first, then `admitted`, then `ready`; and for
+    each item that the poller puts there one of `new_whole` is admitted, and one of `new` and of `behind` let in behind
+    it, or whenever the first three are empty. So a flood in one queue does not delay the others by more than an item
+    for each of theirs.
 
     One thread, the poller's, calls `put_all`, `oversee` and `replace`; the others may be called by any. `on_busy()`,
     from any thread, says that items wait and that no thread sleeps.
@@ -68,6 +69,8 @@ class Pool(Generic[Item]):
         """Requests that are whole, of connections that carried one before."""
         self.ready: deque[Item | None] = deque()
         """Connections that carried a request before, on which something has come."""
+        self.admitted: deque[Item] = deque()
+        """Those of `new_whole` whose time has come."""
         self.new_whole: deque[Item] = deque()
         """The first requests of connections, where they are whole."""
         self.new: deque[Item] = deque()
@@ -142,7 +145,7 @@ class Pool(Generic[Item]):
         """Let up to `most` items of each other queue in behind those that have gone first; whether there were any."""
         any_of_them = False
         fronts: tuple[tuple[deque[Any], deque[Any]], ...] = (
-            (self.new_whole, self.whole),
+            (self.new_whole, self.admitted),
             (self.new, self.ready),
             (self.behind, self.ready),
         )
@@ -160,7 +163,7 @@ class Pool(Generic[Item]):
     @property
     def requests(self) -> int:
         """How many of them are requests that are known to be whole. Any thread."""
-        return len(self.whole) + len(self.new_whole)
+        return len(self.whole) + len(self.admitted) + len(self.new_whole)
 
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
@@ -209,10 +212,11 @@ class Pool(Generic[Item]):
             slot.alarm.release()
 
     def _run(self, slot: Slot[Item]) -> None:
-        whole, idle, work, take, now = self.whole, self._idle, self._work, self.ready.popleft, time.monotonic
+        whole, admitted, take = self.whole, self.admitted, self.ready.popleft
+        idle, work, now = self._idle, self._work, time.monotonic
         while not slot.lost:
             try:
-                item = take() if not whole else whole.popleft()
+                item = (whole or admitted).popleft() if whole or admitted else take()
             except IndexError:
                 if self._let_in(1):
                     continue

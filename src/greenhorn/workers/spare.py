@@ -34,7 +34,8 @@ class Spare:
         self._pool: Pool[Connection]
         self._prepare = prepare
         self._give_up = give_up
-        self._queue_timeout = queue_timeout
+        self.queue_timeout = queue_timeout
+        """Changed by the poller's thread."""
         self._alarm = threading.Lock()
         self._alarm.acquire()
         self._asleep = False
@@ -76,16 +77,16 @@ class Spare:
     def _something_waits(self) -> bool:
         pool = self._pool
         waits = pool.ready or pool.new or pool.behind
-        return bool(waits or (self._queue_timeout and (pool.whole or pool.new_whole)))
+        return bool(waits or (self.queue_timeout and pool.requests))
 
     def _tend(self, now: float) -> float | None:
         """Take one connection whose time has come; returns seconds until there will be one, None if none waits."""
         pool = self._pool
         naps = []
-        if self._queue_timeout:
+        if self.queue_timeout:
             naps = [
-                self._tend_first(queue, self._queue_timeout, self._give_up, now)
-                for queue in (pool.whole, pool.new_whole)
+                self._tend_first(queue, self.queue_timeout, self._give_up, now)
+                for queue in (pool.whole, pool.admitted, pool.new_whole)
             ]
         patience = SHORT_PATIENCE if now - self._needed_at < LATELY else PATIENCE
         naps += [self._tend_first(queue, patience, self._prepare, now) for queue in (pool.ready, pool.new, pool.behind)]

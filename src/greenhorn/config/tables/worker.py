@@ -60,7 +60,7 @@ class WorkerSettings:
         parse=seconds,
         meta="SECONDS",
         doc="""Longest time that a whole request waits for a thread; 0 = for ever. Then it is answered 503 with
-            Retry-After.""",
+            Retry-After. While worker_connections is reached it is a fourth, since nobody else can be accepted.""",
         differs="""has no such setting; the application works on requests that nobody waits for any more.""",
     )
     timeout: int = setting(
