@@ -249,10 +249,12 @@ def test_a_full_disk_refuses_bodies_and_ends_answers_and_is_empty_afterwards(
     env = {"TMPDIR": str(small_disk)}
     site = server("uploads", "--linger-timeout", "1", pythonpath=(applications,), env=env, allow_traceback=True)
     empty = free(small_disk)
-    for _ in range(2):
+    for cut in range(1, 3):
         assert upload(site, 6 * MIB).status == 500
         wait_until(lambda: free(small_disk) == empty, what="the space of the body")
-        size, last = rest_of(ask(site, "/generated/cut"))
+        unread = ask(site, "/generated/cut")
+        wait_until(lambda cut=cut: site.log().count("cannot keep the answer") == cut, what="the answer's end")
+        size, last = rest_of(unread)
         assert (size < ANSWER, last == LAST) == (True, False)
         wait_until(lambda: free(small_disk) == empty, what="the space of the answer")
         assert upload(site, 3 * MIB).body == digest(3 * MIB)
