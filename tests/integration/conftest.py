@@ -11,6 +11,7 @@ import pytest
 from integration import answers
 from integration.answers import Answer
 from integration.running import Server, StartServer, servers
+from integration.staging import Theatre, theatre
 
 
 @pytest.fixture
@@ -61,3 +62,10 @@ def holding(server: StartServer, applications: Path, gate: Path) -> StartServer:
         return server(app, *arguments, pythonpath=(applications,), env={"GATE": str(gate)}, **options)
 
     return start
+
+
+@pytest.fixture
+def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
+    """Start servers whose requests are held until they are released, as `staging` says."""
+    with theatre(server, applications) as opened:
+        yield opened

@@ -2,25 +2,17 @@
 
 import time
 from collections import Counter
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from integration.answers import AnswerReader
-from integration.running import Server, StartServer
-from integration.staging import GET, Theatre, ask, theatre
+from integration.running import Server
+from integration.staging import GET, Theatre, ask
 from integration.wire import connect
 
 TAKES = 0.5
 """Seconds that the application takes for a request."""
 ROUNDS = 3
-
-
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
 
 
 def seconds_for(site: Server, count: int) -> float:

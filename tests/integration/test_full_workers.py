@@ -1,24 +1,13 @@
 """Workers that are full: the queue in front of their threads, and their connections."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from integration.answers import AnswerReader
-from integration.running import StartServer
-from integration.staging import GET, Theatre, ask, dump, pass_the_poller, post, seen, status_on, theatre, wait_seconds
+from integration.staging import GET, Theatre, ask, dump, pass_the_poller, post, seen, status_on, wait_seconds
 from integration.wire import connect, ends_in_order, is_readable, refusals
 
 LATE = 0.5
 """Seconds after its time in which an answer must have come."""
-
-
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
 
 
 def test_a_full_queue_turns_others_away_at_once_and_is_served_in_order(stage: Theatre):

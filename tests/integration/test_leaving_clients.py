@@ -1,24 +1,14 @@
 """Clients that leave, or say that they have said all, together with their request."""
 
 import socket
-from collections.abc import Iterator
-from pathlib import Path
-
-import pytest
 
 from integration.answers import AnswerReader
-from integration.running import StartServer, wait_until
-from integration.staging import Theatre, ask, dump, pass_the_poller, seen, theatre, wait_seconds
+from integration.running import wait_until
+from integration.staging import Theatre, ask, dump, pass_the_poller, seen, wait_seconds
 from integration.wire import connect, refusals, reset
 
 HALF_CLOSE = 0.5
 """Seconds after its request from which on the end of a client's stream means that it has left."""
-
-
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
 
 
 def test_a_request_that_comes_together_with_a_reset_is_not_given_to_the_application(stage: Theatre):

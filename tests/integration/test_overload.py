@@ -41,12 +41,6 @@ HALF_CLOSE = 0.5
 MIB = 1024 * 1024
 
 
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
-
-
 # Nobody waits for a thread longer than he has to.
 
 QUEUED = {

@@ -1,24 +1,16 @@
 """What request_timeout does where the application has already spoken to its client, or waits for it."""
 
 import time
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
 from integration.answers import AnswerReader
-from integration.running import Server, StartServer, wait_until
-from integration.staging import GET, Theatre, ask, theatre
+from integration.running import Server, wait_until
+from integration.staging import GET, Theatre, ask
 from integration.wire import connect, receive_head, receive_to_end
 
 LIMIT = 1
 """Seconds that the application has for a request."""
-
-
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
 
 
 def wait_for_half_the_time() -> None:

@@ -148,12 +148,6 @@ def receive_all(hung: dict[str, Hung]) -> None:
                     selector.unregister(one.connection)
 
 
-@pytest.fixture
-def stage(server: StartServer, applications: Path) -> Iterator[Theatre]:
-    with theatre(server, applications) as opened:
-        yield opened
-
-
 class Visitor:
     """A healthy client in a thread of its own: one request after the other, on a connection as long as it is kept.
 

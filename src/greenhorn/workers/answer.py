@@ -33,11 +33,12 @@ def exchange(connection: Connection, service: Service) -> State:
         response = claim.response = Response(head, claim, service)
     else:
         response = Response(head, connection, service)
-    connection.requests += 1
-    if connection.requests >= service.most_requests:
+    connection.requests = count = connection.requests + 1
+    if count >= service.most_requests:
         response.keep_alive = False
+    spool = connection.spool
     try:
-        body = io.BytesIO() if connection.spool is None else open_body(connection, service, response)
+        body = io.BytesIO() if spool is None else open_body(connection, service, response)
         template = connection.template
         if connection.names.told_scheme:
             template = with_scheme(template, head, service)
@@ -65,7 +66,7 @@ def exchange(connection: Connection, service: Service) -> State:
         service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
     if service.access is not None:
         service.access.answered(connection.peer, head, response.status_code, response.sent)
-    if connection.spool is not None:
+    if spool is not None:
         failed = not close_body(connection, body) or failed
     connection.head = None
     if connection.outbox is not None or failed or not response.keep_alive:

@@ -112,9 +112,12 @@ class ThreadWorker(Worker):
                     self._attend(fd)
                 elif parked.pop(connection, False) or self._wake(connection, events):
                     # The end of a stream is told once, and the next turn may read only what came before it.
-                    connection.woken = events & ending != 0
-                    if events & broken:
-                        connection.note_end(broken=True)
+                    if events & ending:
+                        connection.woken = True
+                        if events & broken:
+                            connection.note_end(broken=True)
+                    else:
+                        connection.woken = False
                     connection.queued_at = now
                     if connection.state is IDLE:
                         ready.append(connection)

@@ -59,15 +59,16 @@ def serve(connection: Connection, service: Service) -> State:
     buffer = connection.buffer
     end = buffer.find(b"\r\n\r\n", connection.checked) if buffer else -1
     if end < 0:
+        size = service.head_read
         try:
-            data = connection.socket.recv(service.head_read)
+            data = connection.socket.recv(size)
         except BlockingIOError:
             if not buffer:
                 return waiting(connection)
         else:
             if not data:
                 return State.CLOSED
-            connection.drained = len(data) < service.head_read
+            connection.drained = len(data) < size
             buffer = buffer + data if buffer else data
             end = buffer.find(b"\r\n\r\n", connection.checked)
     try:

@@ -1,8 +1,6 @@
 """The measures of patience: seconds that are earned by bytes, and bytes of files that all connections share."""
 
-import sys
 import threading
-from collections.abc import Iterator
 
 import pytest
 from hypothesis import given
@@ -12,15 +10,6 @@ from greenhorn.net.pace import Allotment, Buffers, Pace
 from unit.net.waiting import DEADLINE
 
 INF = float("inf")
-
-
-@pytest.fixture
-def hasty_switches() -> Iterator[None]:
-    """Let the interpreter switch threads as often as it can, so that races come to light."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 # Pace.

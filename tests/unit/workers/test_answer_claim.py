@@ -1,7 +1,6 @@
 """Who answers a request whose time is limited: its thread, or the poller's thread when its time is over; never both."""
 
 import socket
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -19,15 +18,6 @@ from unit.net.waiting import DEADLINE
 def ends() -> Iterator[tuple[socket.socket, Connection]]:
     with connected(buffers(), small=False) as both:
         yield both
-
-
-@pytest.fixture
-def hasty_switches() -> Iterator[None]:
-    """Let the interpreter switch threads as often as it can, so that races come to light."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 Ends = tuple[socket.socket, Connection]

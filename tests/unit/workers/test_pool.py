@@ -3,10 +3,9 @@
 import collections
 import queue
 import random
-import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,15 +83,6 @@ def make_pool(threads: int, *, parallel: bool = False) -> Pool[Item]:
     # What the pool does on a build without the interpreter lock has to work on one with it as well.
     pool._parallel = pool._parallel or parallel
     return pool
-
-
-@pytest.fixture
-def hasty_switches() -> Iterator[None]:
-    """Let the interpreter switch threads as often as it can, so that races come to light."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 both_builds = pytest.mark.parametrize("parallel", [False, True], ids=["with lock", "without lock"])
