@@ -55,6 +55,7 @@ def test_slow_connections_are_closed_for_new_ones_the_slowest_first_and_requests
     site = stage.start("--threads", "5", "--worker-connections", "6")
     at_work = [stage.hold(site) for _ in range(2)]
     slow = [connect(site) for _ in range(3)]
+    assert [status_on(connection) for connection in slow] == [200] * 3
     began = time.monotonic()
     for connection, half in zip(slow, (GET[:-2], post("/echo", b"body")[:-2], GET[:-3]), strict=True):
         connection.sendall(half)
@@ -72,3 +73,14 @@ def test_slow_connections_are_closed_for_new_ones_the_slowest_first_and_requests
         held.release()
         assert AnswerReader(connection).read().status == 200
     assert AnswerReader(slow[2]).read().status == 200
+
+
+def test_connections_that_carried_no_request_make_room_before_those_that_did(stage: Theatre):
+    site = stage.start("--threads", "1", "--worker-connections", "3")
+    served = connect(site)
+    assert status_on(served) == 200
+    silent = [connect(site) for _ in range(2)]
+    for number in range(6):
+        silent.append(connect(site))
+        assert ends_in_order(silent[number])
+        assert status_on(served) == 200

@@ -1,6 +1,8 @@
 """One client's connection: its socket, what was read of it and not yet parsed, what is to be sent, and its state."""
 
 import contextlib
+import errno
+import os
 import select
 import socket
 import struct
@@ -8,10 +10,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from greenhorn.errors import ClientGone, RequestBodyError
+from greenhorn.errors import ClientGone, RequestBodyError, StorageError
 from greenhorn.net.kernel import unacknowledged
 from greenhorn.net.outbox import FileRegion, Outbox
-from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.net.state import State
 
 IOV_MAX = 1024
@@ -22,6 +24,8 @@ HALF_CLOSE = 0.5
 has given up."""
 RECKON_EVERY = 1.0
 """Seconds between two looks at whether a client that is waited for goes on reading."""
+ROOM = 1024 * 1024
+"""Bytes of temporary files that have to be free before a thread that waits for some goes on."""
 TRY_EVERY = 0.001
 """Seconds between two looks at whether a client that did not keep up does so again, while the application goes on."""
 RESET = struct.pack("ii", 1, 0)
@@ -185,6 +189,10 @@ class Connection:
             return True
         return ended and time.monotonic() > self.queued_at + HALF_CLOSE
 
+    def has_news(self) -> bool:
+        """Whether anything has come that was not read. Owner's thread."""
+        return self._wait_for(select.POLLIN, 0.0)
+
     def note_end(self, *, broken: bool) -> None:
         """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread.
 
@@ -218,7 +226,14 @@ class Connection:
                 return
             data = data[sent:]
         outbox = self.outbox or self._begin_outbox()
-        outbox.push(data)
+        self.buffers.lagging[self] = True
+        self.buffers.on_lagging()
+        try:
+            outbox.push(data)
+        except StorageError as error:
+            outbox.hold([data])
+            if error.errno != errno.EDQUOT or not self._wait_for_client(outbox, 0, self.buffers.allotment):
+                raise
         self._relieve(outbox)
 
     def send_all(self, parts: list[bytes]) -> None:
@@ -267,22 +282,45 @@ class Connection:
 
     def _relieve(self, outbox: Outbox) -> None:
         """Give the socket a chance, and hold the thread while more is kept than may be."""
-        buffers = self.buffers
-        if time.monotonic() - outbox.tried_at < TRY_EVERY and outbox.size <= buffers.most:
+        most = self.buffers.most
+        if time.monotonic() - outbox.tried_at < TRY_EVERY and outbox.size <= most:
             return
         outbox.flush(self.socket)
         self._reckon(outbox)
-        if outbox.size > buffers.most and buffers.waiters is not None and buffers.waiters.acquire(blocking=False):
-            try:
-                while outbox.size > buffers.most:
-                    if self._wait_for(select.POLLOUT, min(outbox.left, RECKON_EVERY)) and not outbox.flush(self.socket):
-                        raise ClientGone("the client is gone")
-                    self._reckon(outbox)
-            finally:
-                buffers.waiters.release()
+        if outbox.size > most:
+            self._wait_for_client(outbox, most)
         if not outbox.size:
+            self.keeps_up()
             outbox.close()
             self.outbox = None
+
+    def _wait_for_client(self, outbox: Outbox, most: int, room: Allotment | None = None) -> bool:
+        """Hold the thread until no more than `most` bytes wait, or there is `room` again.
+
+        False if as many threads as may do so already. Raises `ClientGone`.
+        """
+        waiters = self.buffers.waiters
+        if not waiters.acquire(blocking=False):
+            return False
+        try:
+            while outbox.size > most and not (room is not None and room.has(ROOM)):
+                if self._wait_for(select.POLLOUT, min(outbox.left, RECKON_EVERY)):
+                    outbox.flush(self.socket)
+                self._reckon(outbox)
+        finally:
+            waiters.release()
+        return True
+
+    def catch_up(self) -> None:
+        """Send what the socket takes while the application goes on. The spare thread, which does not own it."""
+        outbox = self.outbox
+        if outbox is not None:
+            with contextlib.suppress(ClientGone):  # its thread will find out
+                outbox.flush(self.socket)
+
+    def keeps_up(self) -> None:
+        """Take note that nobody needs to do that any more. Owner's thread."""
+        self.buffers.lagging.pop(self, None)
 
     def _reckon(self, outbox: Outbox) -> None:
         """Take from the client's time what has passed, and give it what it earned; raises `ClientGone`."""
@@ -311,10 +349,20 @@ class Connection:
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
-    def cut(self) -> None:
-        """End the connection in both directions under the hands of its owner, whose next use fails. Any thread."""
-        with contextlib.suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)
+    def cut(self, *, abruptly: bool) -> None:
+        """End the connection in both directions under the hands of its owner, whose next use fails. Any thread.
+
+        `abruptly`: by a reset, where an orderly end would pass for the end of an answer. The descriptor then stays
+        open on nothing until the owner closes it, so that nobody else gets its number.
+        """
+        with self._closing(), contextlib.suppress(OSError):
+            if not abruptly:
+                self.socket.shutdown(socket.SHUT_RDWR)
+            elif self.socket.fileno() == self.fd:
+                self.reset()
+                nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+                os.dup2(nothing, self.fd, inheritable=False)
+                os.close(nothing)
 
     def send_last(self, data: bytes) -> None:
         """Send what fits of `data` and end the stream, for a thread that does not come back. Any thread."""
@@ -330,12 +378,17 @@ class Connection:
     def close(self) -> None:
         """Give socket, files and memory back. The poller must have forgotten the descriptor before."""
         self.drop_request()
+        self.keeps_up()
         self.template = None  # it knows this connection: a circle
         if self.outbox is not None:
             self.outbox.close()
             self.outbox = None
-        with contextlib.suppress(OSError):
+        with self._closing(), contextlib.suppress(OSError):
             self.socket.close()
+
+    def _closing(self) -> contextlib.AbstractContextManager[Any]:
+        """Keeps the descriptor from being closed while it is cut off; only where somebody else may do that."""
+        return contextlib.nullcontext() if self.claim is None else self.claim.lock
 
     def drop_request(self) -> None:
         """Forget the request that was being read or answered."""

@@ -7,6 +7,7 @@ import os
 import socket
 import stat
 import tempfile
+import threading
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
@@ -159,7 +160,9 @@ class Parts:
 
 
 class Outbox:
-    """A queue of bytes and file regions. Belongs to the connection's owner, so needs no lock.
+    """A queue of bytes and file regions.
+
+    Its lock is for the time in which the application goes on to fill it while another thread sends what is there.
 
     Bytes that are pushed are kept in memory up to `memory`, beyond that in a temporary file in `folder`.
     """
@@ -169,6 +172,7 @@ class Outbox:
         "_entries",
         "_folder",
         "_in_memory",
+        "_lock",
         "_memory",
         "_spill",
         "left",
@@ -183,6 +187,7 @@ class Outbox:
         self._memory = memory
         self._folder = folder
         self._in_memory = 0
+        self._lock = threading.Lock()
         self._spill: Spill | None = None
         self.size = 0
         """Bytes that wait, wherever they are."""
@@ -197,19 +202,25 @@ class Outbox:
         """Queue what follows the first `sent` bytes of `parts`, which stay as they are and are not copied."""
         rest = Parts(parts, 0, sent)
         rest.skip()
-        if not rest.done:
-            self._entries.append(rest)
-            self.size += sum(map(len, parts)) - sent
-            self._spill = None
+        with self._lock:
+            if not rest.done:
+                self._entries.append(rest)
+                self.size += sum(map(len, parts)) - sent
+                self._spill = None
 
     def hold_file(self, region: FileRegion) -> None:
         """Queue a region of a file, whose descriptor is closed here."""
-        self._entries.append(region)
-        self.size += region.count
-        self._spill = None
+        with self._lock:
+            self._entries.append(region)
+            self.size += region.count
+            self._spill = None
 
     def push(self, data: bytes) -> None:
         """Queue bytes that were made for this client; raises `StorageError`."""
+        with self._lock:
+            self._push(data)
+
+    def _push(self, data: bytes) -> None:
         if self._spill is None:
             if self._in_memory + len(data) <= self._memory:
                 self._push_to_memory(data)
@@ -233,6 +244,10 @@ class Outbox:
 
     def flush(self, sock: socket.socket) -> int:
         """Send what the socket takes, up to `PER_TURN`; returns how many bytes. Raises `ClientGone`."""
+        with self._lock:
+            return self._flush(sock)
+
+    def _flush(self, sock: socket.socket) -> int:
         total = 0
         try:
             while self._entries and total < PER_TURN:
@@ -271,9 +286,10 @@ class Outbox:
 
     def close(self) -> None:
         """Forget what waits and give the files back."""
-        for entry in self._entries:
-            if isinstance(entry, FileRegion):
-                entry.close()
-        self._entries.clear()
-        self._spill = None
-        self.size = 0
+        with self._lock:
+            for entry in self._entries:
+                if isinstance(entry, FileRegion):
+                    entry.close()
+            self._entries.clear()
+            self._spill = None
+            self.size = 0

@@ -2,7 +2,10 @@
 
 import threading
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+SHARE = 1024 * 1024
+"""Bytes of temporary files that anybody may have as long as there are any."""
 
 
 class Pace(NamedTuple):
@@ -34,15 +37,27 @@ class Allotment:
         self._lock = threading.Lock()
         self.make_room = make_room
 
-    def take(self, count: int) -> bool:
-        """Take `count` bytes; False if there are not so many even after room was made."""
+    def take(self, count: int, held: int = 0) -> bool:
+        """Take `count` bytes; False if there are not so many even after room was made.
+
+        Who has more than `SHARE` with what is `held` already has to leave as much to all others: no few of them can
+        use it up.
+        """
         while count <= self._most:
+            share = held + count
             with self._lock:
-                if self._left >= count:
+                if self._left - count >= (share if share > SHARE else 0):
                     self._left -= count
                     return True
             if not self.make_room():
                 return False
+        return False
+
+    def has(self, count: int) -> bool:
+        """Whether `count` bytes could be taken."""
+        if self.take(count):
+            self.give(count)
+            return True
         return False
 
     def give(self, count: int) -> None:
@@ -57,7 +72,7 @@ class Buffers:
     A tray that all connections of a worker share. Only `memory` changes, by the poller's thread.
     """
 
-    __slots__ = ("allotment", "folder", "memory", "most", "pace", "sendfile", "waiters")
+    __slots__ = ("allotment", "folder", "lagging", "memory", "most", "on_lagging", "pace", "sendfile", "waiters")
 
     def __init__(
         self,
@@ -82,5 +97,9 @@ class Buffers:
         """Whether files are sent by the kernel."""
         self.allotment = allotment or Allotment(0)
         """What the temporary files of all together may hold."""
-        self.waiters = threading.BoundedSemaphore(waiters) if waiters else None
+        self.waiters = threading.BoundedSemaphore(waiters)
         """As many threads may wait at a time; the others go on to fill files."""
+        self.lagging: dict[Any, bool] = {}
+        """Connections whose client did not keep up with an application that goes on."""
+        self.on_lagging: Callable[[], None] = lambda: None
+        """Called when there is one more of them. Any thread."""

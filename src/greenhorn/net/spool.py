@@ -47,7 +47,7 @@ class Spool:
         self._store(self._file, data)
 
     def _store(self, file: BinaryIO, data: bytes) -> None:
-        if not self._allotment.take(len(data)):
+        if not self._allotment.take(len(data), self._taken):
             raise OSError(errno.EDQUOT, "tmp_files_max is reached")
         self._taken += len(data)
         view = memoryview(data)

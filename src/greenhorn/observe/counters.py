@@ -28,13 +28,16 @@ class Counters:
             return dict(self._counts)
 
     def tell(self, log: Logger, now: float) -> None:
-        """Log what happened since this was done before, once in `TELL_EVERY`. One thread only."""
+        """Log what happened since this was done before: at once after a quiet time, else once in `TELL_EVERY`.
+
+        One thread only. `now` is on the monotonic clock, `inf` for the last time.
+        """
         if now < self._tell_at:
             return
-        self._tell_at = now + TELL_EVERY
         totals = self.totals()
         for name, count in totals.items():
             since = count - self._told.get(name, 0)
             if since:
-                log.warning("In the last %.0f s: %d %s", TELL_EVERY, since, name)
+                log.warning("%d %s since the last report", since, name)
+                self._tell_at = now + TELL_EVERY
         self._told = totals

@@ -1,5 +1,6 @@
 """The listening sockets of a worker: when it accepts, how many at once, and when it leaves them to others."""
 
+import errno
 import math
 import select
 import socket
@@ -30,6 +31,7 @@ TELL_EVERY = 60.0
 EXPECTED = 0.05
 """Seconds for which a new connection that is silent yet is expected to need a thread."""
 
+OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 UNSERVED = frozenset((State.NEW, State.QUEUED))
 """States of a connection that no thread has come to."""
 
@@ -96,6 +98,10 @@ class Acceptor:
             self._alone_until = now + BUSY_FOR
         self.listen()
 
+    def watches(self, fd: int) -> bool:
+        """Whether `fd` is a listener on which this worker accepts just now."""
+        return fd in self._watched
+
     def attend(self, fd: int) -> bool:
         """Accept if `fd` is a listener of this worker's; whether it is."""
         listener = self._watched.get(fd)
@@ -131,8 +137,9 @@ class Acceptor:
                 if self._shares:
                     self._recent.append((time.monotonic(), connection))
             except OSError as error:
-                self._pause(str(error))
-                return
+                if error.errno not in OUT_OF_DESCRIPTORS or not self._crowd.make_room():
+                    self._pause(str(error))
+                    return
 
     def _pause(self, reason: str) -> None:
         """Accept nothing for a moment; who connects waits in the kernel's queue."""

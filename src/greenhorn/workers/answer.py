@@ -51,6 +51,8 @@ def exchange(connection: Connection, service: Service) -> State:
     except (ClientGone, StorageError) as error:
         if not was_ended(connection, service):
             tell_loss(error, head, service)
+        if response.until_close:
+            connection.reset()  # an orderly end would pass for the end of the answer
         return State.CLOSED
     except BaseException as error:  # noqa: BLE001 - it is logged
         refusal = judge(error, head, service)
@@ -58,6 +60,9 @@ def exchange(connection: Connection, service: Service) -> State:
             return State.CLOSED
         if not response.head_sent:
             return refuse(connection, service, refusal, told=True)
+        if response.until_close:
+            connection.reset()
+            return State.CLOSED
         failed = True
     else:
         if service.timed and was_ended(connection, service):
@@ -164,6 +169,8 @@ class Claim:
         self._right_to_answer = [True]
         self._right_to_end = [True]
         self._answers = False
+        self.lock = threading.Lock()
+        """Held while the connection is closed, or cut off."""
         self.measure = connection.measure
         connection.waited = 0.0
 

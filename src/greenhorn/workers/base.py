@@ -136,6 +136,10 @@ class Worker:
         if soft != resource.RLIM_INFINITY and soft < needed:
             with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
                 resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
+                soft = needed
+        most = self.settings.worker_connections
+        if soft != resource.RLIM_INFINITY and soft < most + DESCRIPTORS_BESIDE:
+            self.log.warning("The limit of %d descriptors does not allow %d worker_connections", soft, most)
 
     def read_signals(self) -> list[int]:
         """The signals that came since the last call. The worker's loop calls it when `signals` is readable."""
@@ -144,12 +148,13 @@ class Worker:
         except BlockingIOError:
             return []
 
-    def tell(self, line: str) -> None:
-        """Write a line to the master; a master that is gone, or does not read, is noticed elsewhere."""
+    def tell(self, line: str) -> bool:
+        """Write a line to the master, and say whether that went; a master that is gone is noticed elsewhere."""
         try:
-            self.channel.send(line.encode() + b"\n")
+            return self.channel.send(line.encode() + b"\n") > len(line)
         except OSError as error:
             self.log.debug("cannot tell the master %r: %s", line, error)
+            return False
 
     def master_is_gone(self) -> bool:
         """Whether the master has closed its end. The worker's loop calls it when `channel` is readable."""
@@ -204,12 +209,13 @@ class Worker:
         settings = self.settings
         return Buffers(
             memory=settings.response_buffer_size,
-            most=settings.response_buffer_max,
+            # The only thread goes on to fill files for as long as it can, so that others get their turn.
+            most=settings.response_buffer_max if settings.threads > 1 else sys.maxsize,
             pace=Pace.of(settings.write_timeout, settings.write_min_rate),
             folder=settings.tmp_upload_dir,
             sendfile=settings.sendfile,
             allotment=self.service.allotment,
-            waiters=settings.threads // 2,
+            waiters=max(1, settings.threads // 2),
         )
 
     def paces(self) -> dict[State, Pace]:

@@ -25,6 +25,7 @@ SLOW_FOR = 2.0
 Paces = Mapping[State, Pace]
 
 WITHOUT_REQUEST = frozenset((State.IDLE, State.NEW, State.LINGER))
+UNPROVEN = frozenset((State.NEW, State.HANDSHAKE, State.HEAD))
 AT_WORK = frozenset((State.HANDSHAKE, State.HEAD, State.BODY, State.FLUSH))
 
 
@@ -76,15 +77,21 @@ class Crowd:
         return len(self._connections) >= self._most and not self._service.draining
 
     def make_room(self) -> bool:
-        """Close some connections that can be done without; whether another may come now."""
+        """Close some connections that can be done without; whether there were any."""
         enough = self._most - max(1, self._most // 64)
+        closed = False
         for connection in dispensable(list(self._parked), self._paces, time.monotonic()):
-            if self._parked.pop(connection, False):
-                self._service.counters.add("connections closed to make room for others")
-                self._close(connection)
-                if len(self._connections) <= enough:
-                    break
-        return not self.full
+            if not self._parked.pop(connection, False):
+                continue
+            if connection.state in WITHOUT_REQUEST and connection.has_news():
+                self._parked[connection] = True  # of which the poller will tell
+                continue
+            self._service.counters.add("connections closed to make room for others")
+            self._close(connection)
+            closed = True
+            if len(self._connections) <= enough:
+                break
+        return closed
 
     def drop_least_read(self) -> bool:
         """Give up the answer that its client reads slowest, for room in temporary files; whether there was any.
@@ -106,22 +113,27 @@ def waited(connection: Connection, pace: Pace, now: float) -> float:
 
 
 def dispensable(parked: Iterable[Connection], paces: Paces, now: float) -> Iterator[Connection]:
-    """The connections that may be closed to make room, the most dispensable first."""
-    idle, slow, resting = [], [], []
+    """The connections that may be closed to make room, the most dispensable first.
+
+    Those that are idle, those that are slow, those that carried no request yet, and those that rest between two; of
+    each the one that has waited for longest first. Requests that come as they should are not among them.
+    """
+    idle, slow, unproven, resting = [], [], [], []
     for connection in parked:
         state = connection.state
-        if state in AT_WORK:
-            used = waited(connection, paces[state], now)
-            if used >= SLOW_FOR:
-                slow.append((used, connection))
-        elif state in WITHOUT_REQUEST:
-            pace = paces[state]
-            used = waited(connection, pace, now)
-            if used >= IDLE_FOR or pace.most == float("inf"):
-                idle.append((used, connection))
-            elif state is State.IDLE:
-                resting.append((used, connection))
-    for group in (idle, slow, resting):
+        if state not in paces:
+            continue
+        pace = paces[state]
+        used = waited(connection, pace, now)
+        if state in WITHOUT_REQUEST and (used >= IDLE_FOR or pace.most == float("inf")):
+            idle.append((used, connection))
+        elif state in AT_WORK and used >= SLOW_FOR:
+            slow.append((used, connection))
+        elif state in UNPROVEN and not connection.requests:
+            unproven.append((used, connection))
+        elif state is State.IDLE:
+            resting.append((used, connection))
+    for group in (idle, slow, unproven, resting):
         group.sort(key=lambda pair: pair[0], reverse=True)
         yield from (connection for _, connection in group)
 

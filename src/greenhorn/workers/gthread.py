@@ -12,7 +12,6 @@ from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
-from greenhorn.net.pace import Buffers
 from greenhorn.net.poller import best_poller
 from greenhorn.net.state import State
 from greenhorn.workers import inflight
@@ -54,13 +53,14 @@ class ThreadWorker(Worker):
         self.poller = best_poller()
         prepare = functools.partial(self._act, turn=self._turn_until_whole)
         turn_late_away = functools.partial(self._act, turn=resume)
-        self._spare = Spare(prepare, turn_late_away, settings.queue_timeout)
+        self._buffers = self.buffers()
+        self._spare = Spare(prepare, turn_late_away, settings.queue_timeout, self._buffers.lagging)
+        self._buffers.on_lagging = self._spare.call
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
         over."""
-        self._buffers: Buffers = self.buffers()
         self._trusted = Networks(settings.forwarded_allow_ips)
         self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
         self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
@@ -106,10 +106,11 @@ class ThreadWorker(Worker):
             now = time.monotonic()
             ready: list[Connection] = []
             new: list[Connection] = []
+            others: list[int] = []
             for fd, events in events_of:
                 connection = connections.get(fd)
                 if connection is None:
-                    self._attend(fd)
+                    others.append(fd)
                 elif parked.pop(connection, False) or self._wake(connection, events):
                     # The end of a stream is told once, and the next turn may read only what came before it.
                     if events & ending:
@@ -129,12 +130,16 @@ class ThreadWorker(Worker):
                 pool.put_all(ready, new)
                 if self._shares and not pool.idle:
                     self._leave_to_others()
+            # Last, since who is accepted may need the room of one on which nothing has come; signals before them.
+            for fd in sorted(others, key=self._acceptor.watches):
+                self._attend(fd)
             if now >= self._due_at:
                 self._tick(now)
             if self.service.draining and (not connections or now >= self._leave_at):
                 break
         self._spare.stop()
         pool.stop(max(0.0, self._leave_at - time.monotonic()))
+        self.service.counters.tell(self.log, math.inf)
 
     # What the poller's thread does.
 
@@ -228,9 +233,8 @@ class ThreadWorker(Worker):
                     self.pool.replace(request.slot)
         stuck = self.pool.count_lost()
         if stuck > self.settings.max_stuck_threads and not self._retiring:
-            self._retiring = True
+            self._retiring = self.tell("retire")
             self.log.error("%d threads are stuck: worker %d asks to be exchanged", stuck, self.pid)
-            self.tell("retire")
 
     def _obey(self, number: int) -> None:
         if number == signal.SIGTERM:
@@ -317,6 +321,7 @@ class ThreadWorker(Worker):
         elif outcome is QUEUED or outcome is WHOLE:
             connection.state = outcome
             if outcome is WHOLE:
+                connection.turn = resume
                 self.pool.put_whole(connection, new=not connection.requests)
             else:
                 connection.queued_at = time.monotonic()
@@ -382,7 +387,6 @@ class ThreadWorker(Worker):
             most = self.settings.queue_size
             if most and self.pool.requests >= most:
                 return turn_away(connection, service, "the queue was full")
-            connection.turn = resume
         return outcome
 
     def _act(self, connection: Connection, turn: Callable[[Connection, Service], State]) -> None:

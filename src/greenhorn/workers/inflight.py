@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import greenhorn
 from greenhorn.errors import HTTPError
+from greenhorn.http.head import RequestHead
 from greenhorn.http.response import error_response
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
@@ -28,9 +29,8 @@ class Request(NamedTuple):
     connection: Connection
     since: float
 
-    def record(self, now: float) -> str:
+    def record(self, head: RequestHead | None, now: float) -> str:
         """What the log says of it: method, path, age, client, thread, and the Python stack of the thread."""
-        head = self.connection.head
         name = f"{head.method} {head.target}" if head is not None else "a request"
         peer = self.connection.peer
         client = f"{peer[0]}:{peer[1]}" if peer else "unix"
@@ -61,7 +61,7 @@ def dump(pool: Pool[Connection], service: Service) -> None:
     now = time.monotonic()
     running = list(requests(pool))
     for request in running:
-        service.log.warning("In flight: %s", request.record(now))
+        service.log.warning("In flight: %s", request.record(request.connection.head, now))
     counts = ", ".join(f"{count} {name}" for name, count in service.counters.totals().items())
     service.log.warning(
         "%d in flight, %d waiting for a thread, %d threads idle, %d stuck%s",
@@ -91,13 +91,12 @@ def end(request: Request, service: Service, now: float) -> bool:
     The connection stays with its thread, which finds out when it comes back. Poller's thread.
     """
     connection = request.connection
-    record = request.record(now)
     head = connection.head
     claim = connection.claim
     if head is None or not claim.end():
         return False
     service.counters.add("requests beyond request_timeout")
-    service.log.error("Request beyond request_timeout: %s", record)
+    service.log.error("Request beyond request_timeout: %s", request.record(head, now))
     connection.gone = True
     if claim.answer():
         answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
@@ -105,7 +104,7 @@ def end(request: Request, service: Service, now: float) -> bool:
         if service.access is not None:
             service.access.refused(connection.peer, head.request_line, TOO_LATE, len(answer))
         return True
-    connection.cut()
+    connection.cut(abruptly=claim.response.until_close)
     if service.access is not None:
         service.access.answered(connection.peer, head, claim.response.status_code, claim.response.sent)
     return True

@@ -9,6 +9,7 @@ ordinary pool that wakes a thread per item.
 """
 
 import contextlib
+import itertools
 import sys
 import threading
 import time
@@ -86,7 +87,8 @@ class Pool(Generic[Item]):
         self._streak = 0
         self._judged_at = time.monotonic()
         self._used_before = time.process_time()
-        self.slots: list[Slot[Item]] = [self._place(f"greenhorn-{number}") for number in range(threads)]
+        self._numbers = itertools.count()
+        self.slots: list[Slot[Item]] = [self._place(f"greenhorn-{next(self._numbers)}") for _ in range(threads)]
         self.lost: list[Slot[Item]] = []
         """Places of threads that were given up."""
 
@@ -117,7 +119,7 @@ class Pool(Generic[Item]):
         self._wake(1)
 
     def put_whole(self, item: Item, *, new: bool) -> None:
-        """Queue one item before all that has still to be read; `new`: before all of its kind. Any thread."""
+        """Queue one item that needs no more reading; `new`: the first request of a connection. Any thread."""
         (self.new_whole if new else self.whole).append(item)
         self._wake(1)
 
@@ -167,7 +169,10 @@ class Pool(Generic[Item]):
 
     def oversee(self) -> bool:
         """Whether items wait, after the threads had up to `PATIENCE` to take them. Poller's thread; blocks so long."""
-        if not (self.ready or self.new) or not self._saturated or not (self._idle or self._someone_gets_on()):
+        if not (self.ready or self.new) or not self._saturated:
+            return False
+        if not (self._idle or self._someone_gets_on()):
+            self._on_busy()
             return False
         self._overseen = True
         taken_in_time = self._drained.acquire(timeout=PATIENCE)
@@ -259,7 +264,7 @@ class Pool(Generic[Item]):
         slot.lost = True
         if self._withdraw(slot):  # it has just come back, and sleeps
             slot.alarm.release()
-        fresh = self._place(f"{slot.thread.name}+")
+        fresh = self._place(f"greenhorn-{next(self._numbers)}")
         self.lost.append(slot)
         self.slots = [fresh if each is slot else each for each in self.slots]
         fresh.thread.start()

@@ -201,6 +201,7 @@ def drain_later(connection: Connection, *, stays: bool) -> State:
     connection.turn = flush
     connection.was = State.ACTIVE  # a new answer has its own time
     connection.drained = False
+    connection.keeps_up()
     return State.FLUSH
 
 

@@ -4,7 +4,8 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from greenhorn.net.connection import Connection
@@ -14,6 +15,9 @@ PATIENCE = 0.05
 """Seconds that a connection waits for a thread of the pool before the spare thread takes it."""
 SHORT_PATIENCE = 0.002
 """The same while the spare thread was needed just now."""
+STOPS_WITHIN = 1.0
+CATCH_UP_EVERY = 0.02
+"""Seconds between two looks at clients that did not keep up."""
 LATELY = 0.5
 """Seconds for which that counts as just now."""
 
@@ -21,6 +25,7 @@ LATELY = 0.5
 class Spare:
     """One thread that takes what waits too long for the threads of a pool, and runs no application code.
 
+    It also sends what is there for the clients of `lagging`, whose applications go on without it.
     `prepare(connection)` runs a turn up to the point where the application is needed; `give_up(connection)` ends the
     wait of a whole request that has waited for `queue_timeout` seconds (0: never) in vain. Neither may raise.
     """
@@ -30,12 +35,14 @@ class Spare:
         prepare: Callable[[Connection], None],
         give_up: Callable[[Connection], None],
         queue_timeout: float,
+        lagging: Mapping[Connection, bool] = MappingProxyType({}),
     ) -> None:
         self._pool: Pool[Connection]
         self._prepare = prepare
         self._give_up = give_up
         self.queue_timeout = queue_timeout
         """Changed by the poller's thread."""
+        self._lagging = lagging
         self._alarm = threading.Lock()
         self._alarm.acquire()
         self._asleep = False
@@ -56,16 +63,24 @@ class Spare:
                 self._alarm.release()
 
     def stop(self) -> None:
-        """End the thread. It never waits for long, so that it is waited for."""
+        """End the thread, and wait for that, unless a disk keeps it for long."""
         self._stopping = True
         self._asleep = True
         self.call()
         if self._thread.ident is not None:
-            self._thread.join()
+            self._thread.join(STOPS_WITHIN)
 
     def _run(self) -> None:
+        catch_up_at = 0.0
         while not self._stopping:
-            nap = self._tend(time.monotonic())
+            now = time.monotonic()
+            nap = self._tend(now)
+            if self._lagging:
+                if now >= catch_up_at:
+                    catch_up_at = now + CATCH_UP_EVERY
+                    for connection in list(self._lagging):
+                        connection.catch_up()
+                nap = CATCH_UP_EVERY if nap is None else min(nap, CATCH_UP_EVERY)
             if nap is None:
                 self._asleep = True
                 if not self._something_waits():
@@ -76,7 +91,7 @@ class Spare:
 
     def _something_waits(self) -> bool:
         pool = self._pool
-        waits = pool.ready or pool.new or pool.behind
+        waits = pool.ready or pool.new or pool.behind or self._lagging
         return bool(waits or (self.queue_timeout and pool.requests))
 
     def _tend(self, now: float) -> float | None:

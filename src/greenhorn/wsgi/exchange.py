@@ -86,6 +86,8 @@ class Response:
     full = False
     """Whether no more of the body can leave, whatever the application goes on to give."""
     finished = False
+    until_close = False
+    """Whether only the end of the connection ends the body."""
     _lines = ""
     _length: int | None = None
     _bodiless = False
@@ -242,6 +244,7 @@ class Response:
             framing = "Transfer-Encoding: chunked\r\n"
         else:
             self.keep_alive = False
+            self.until_close = True
             framing = ""
         server = self._server
         if not (self.keep_alive and server.keep_alive):

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenhorn.net.pace import Allotment, Buffers, Pace
+from greenhorn.net.pace import SHARE, Allotment, Buffers, Pace
 from unit.net.waiting import DEADLINE
 
 INF = float("inf")
@@ -155,14 +155,20 @@ def test_threads_together_take_no_more_than_there_is():
 
 def test_no_more_threads_than_allowed_may_wait_at_a_time():
     buffers = Buffers(memory=1, most=1, pace=Pace(1), waiters=2)
-    assert buffers.waiters is not None
     assert [buffers.waiters.acquire(blocking=False) for _ in range(3)] == [True, True, False]
     buffers.waiters.release()
     assert buffers.waiters.acquire(blocking=False)
 
 
-def test_where_no_thread_may_wait_there_is_nothing_to_acquire():
-    assert Buffers(memory=1, most=1, pace=Pace(1), waiters=0).waiters is None
+def test_who_has_much_leaves_as_much_to_the_others():
+    allotment = Allotment(10 * SHARE)
+    assert allotment.take(5 * SHARE)
+    assert not allotment.take(1, held=5 * SHARE)
+    assert not allotment.take(3 * SHARE)
+    assert allotment.take(2 * SHARE)
+    for _ in range(3):
+        assert allotment.take(SHARE)
+    assert not allotment.take(1)
 
 
 def test_buffers_that_are_told_nothing_else_share_an_allotment_without_limit():

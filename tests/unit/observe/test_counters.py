@@ -61,24 +61,28 @@ def test_the_log_is_told_once_in_a_while_what_happened_since(told: Told):
     counters.add("cats")
     counters.add("cats")
     counters.tell(told.log, 1000.0)
-    assert told.lines() == ["In the last 60 s: 2 cats"]
+    assert told.lines() == ["2 cats since the last report"]
     counters.add("cats")
     counters.add("dogs")
     counters.tell(told.log, 1000.0 + TELL_EVERY - 0.1)
     assert told.lines() == []
     counters.tell(told.log, 1000.0 + TELL_EVERY)
-    assert told.lines() == ["In the last 60 s: 1 cats", "In the last 60 s: 1 dogs"]
+    assert told.lines() == ["1 cats since the last report", "1 dogs since the last report"]
 
 
-def test_the_log_is_not_told_that_nothing_happened(told: Told):
+def test_the_log_is_told_at_once_after_a_quiet_time_and_at_the_end(told: Told):
     counters = Counters()
     counters.tell(told.log, 1000.0)
     counters.add("cats")
-    counters.tell(told.log, 1000.0 + TELL_EVERY)
-    assert told.lines() == ["In the last 60 s: 1 cats"]
+    counters.tell(told.log, 1001.0)
+    assert told.lines() == ["1 cats since the last report"]
     counters.tell(told.log, 1000.0 + 2 * TELL_EVERY)
     assert told.lines() == []
-    assert counters.totals() == {"cats": 1}, "telling takes nothing away"
+    counters.add("cats")
+    counters.tell(told.log, 1001.0 + 2 * TELL_EVERY)
+    counters.add("cats")
+    counters.tell(told.log, float("inf"))
+    assert told.lines() == ["1 cats since the last report"] * 2
 
 
 def test_threads_that_count_at_once_lose_nothing():

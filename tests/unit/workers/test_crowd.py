@@ -98,10 +98,9 @@ def test_the_idle_can_be_done_without_first_and_the_slow_next_each_the_longest_f
     assert order == [idle, silent, lingering, slower, unread, slow, strange, resting]
 
 
-@pytest.mark.parametrize("state", [State.NEW, State.LINGER])
-def test_connections_without_a_request_have_a_second(make_room: MakeRoom, state: State):
+def test_connections_that_linger_have_a_second(make_room: MakeRoom):
     room = make_room()
-    room.add(state, 0.99, NOW)
+    room.add(State.LINGER, 0.99, NOW)
     assert list(dispensable(room.parked, PACES, NOW)) == []
     assert list(dispensable(room.parked, PACES, NOW + 0.02)) == list(room.parked)
 
@@ -109,7 +108,7 @@ def test_connections_without_a_request_have_a_second(make_room: MakeRoom, state:
 @pytest.mark.parametrize("state", [State.HANDSHAKE, State.HEAD, State.BODY, State.FLUSH])
 def test_connections_at_work_have_two_seconds(make_room: MakeRoom, state: State):
     room = make_room()
-    room.add(state, 1.99, NOW)
+    room.add(state, 1.99, NOW).requests = 1
     assert list(dispensable(room.parked, PACES, NOW)) == []
     assert list(dispensable(room.parked, PACES, NOW + 0.02)) == list(room.parked)
 
@@ -117,14 +116,14 @@ def test_connections_at_work_have_two_seconds(make_room: MakeRoom, state: State)
 def test_a_connection_between_two_requests_is_the_last_that_has_to_go(make_room: MakeRoom):
     room = make_room()
     first, second = room.add(State.IDLE, 0.1, NOW), room.add(State.IDLE, 0.2, NOW)
-    room.add(State.NEW, 0.3, NOW)
-    assert list(dispensable(room.parked, PACES, NOW)) == [second, first]
+    silent, half = room.add(State.NEW, 0.05, NOW), room.add(State.HEAD, 0.3, NOW)
+    assert list(dispensable(room.parked, PACES, NOW)) == [half, silent, second, first]
 
 
 def test_without_a_limit_on_waits_those_without_a_request_can_go_the_first_parked_first(make_room: MakeRoom):
     room = make_room()
     parked = [room.add(state, 0.0, NOW) for state in (State.NEW, State.IDLE, State.LINGER)]
-    room.add(State.HEAD, 0.0, NOW)
+    room.add(State.HEAD, 0.0, NOW).requests = 1
     for connection in parked:
         connection.deadline = float("inf")
     assert list(dispensable(room.parked, ENDLESS, NOW)) == parked
@@ -169,7 +168,7 @@ def test_there_is_no_room_when_all_are_at_work(make_room: MakeRoom):
     room = make_room(most=4)
     for state in (State.ACTIVE, State.WHOLE, State.QUEUED):
         room.add(state, 29.0)
-    room.add(State.HEAD, 0.5)
+    room.add(State.HEAD, 0.5).requests = 1
     assert not room.has_room()
     assert not room.left
 
