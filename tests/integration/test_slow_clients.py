@@ -2,14 +2,14 @@
 
 import socket
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
 from integration.answers import AnswerReader
 from integration.running import Server, StartServer, wait_until
-from integration.wire import connect, receive_head
+from integration.wire import connect, receive_exactly, receive_head
 
 MIB = 1024 * 1024
 SIZE = 32 * MIB
@@ -180,4 +180,46 @@ def test_the_only_thread_waits_for_no_client(server: StartServer, applications: 
     site = small_buffers(server, applications, 1)
     with connect_without_reading(site, "/generator") as connection:
         receive_head(connection)
+        assert_served_within_a_second(site)
+
+
+BLOCKS = """
+import os
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    yield bytes(8_000_000)
+    with open(os.environ["GATE"], "rb") as gate:
+        gate.read(1)
+    yield b"end"
+"""
+
+
+def test_a_block_is_sent_although_the_application_goes_on_and_the_client_did_not_keep_up(
+    server: StartServer, gate: Path
+):
+    site = server(app_source=BLOCKS, env={"GATE": str(gate)})
+    with connect_without_reading(site, "/") as connection:
+        assert receive_head(connection).startswith(b"HTTP/1.1 200 ")
+        assert receive_line(connection) == b"7a1200"
+        assert receive_exactly(connection, 8_000_002) == bytes(8_000_000) + b"\r\n"
+        gate.write_bytes(b"!")
+        assert receive_exactly(connection, 13) == b"3\r\nend\r\n0\r\n\r\n"
+
+
+FEW_DESCRIPTORS = """
+import resource
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
+
+def application(environ, start_response):
+    start_response("200 OK", [])
+    return [b"served"]
+"""
+
+
+def test_silent_clients_make_room_where_descriptors_run_out(server: StartServer):
+    site = server(app_source=FEW_DESCRIPTORS)
+    with ExitStack() as silent:
+        for _ in range(100):
+            silent.enter_context(connect(site))
         assert_served_within_a_second(site)

@@ -129,6 +129,25 @@ def send_in_pieces(client: socket.socket, requests: int, seed: int) -> None:
             threading.Event().wait(chance.uniform(0, 0.0005))
 
 
+def test_a_whole_request_that_waits_for_a_thread_is_not_read_again(make_worker: MakeWorker):
+    made = make_worker(hello)
+    client, ours = socket.socketpair()
+    with client:
+        connection = made.adopt(ours)
+        client.sendall(GET)
+        made.take(connection)
+        connection.state = State.ACTIVE
+        assert connection.turn(connection, made.worker.service) is State.WHOLE
+        for _ in range(2):  # as if it had been found late and then not
+            made.worker.settle(connection, State.WHOLE)
+            connection.state = State.ACTIVE
+            assert connection.turn(connection, made.worker.service) is State.WHOLE
+        made.worker.settle(connection, State.WHOLE)
+        made.worker.work(made.worker.pool.new_whole.pop())
+        client.settimeout(DEADLINE)
+        assert read_answer(client)[1] == b"Hello, world!"
+
+
 # Deadlines.
 
 
