@@ -61,7 +61,8 @@ class LimitSettings:
         parse=switch,
         bare=True,
         doc="""Pass request bodies on while they come. The application's thread then waits for the client, for as
-            long as body_timeout and body_min_rate let it, and 100 Continue is sent at the first read.""",
+            long as body_timeout and body_min_rate let it, so that a few slow clients can hold all threads; 100
+            Continue is sent at the first read.""",
         differs="""has no such setting: it always does so, without any deadline.""",
     )
     body_buffer_size: int = setting(
@@ -88,7 +89,8 @@ class LimitSettings:
         parse=whole,
         meta="BYTES",
         doc="""How much of one answer is kept for a client that does not keep up, in memory and file
-            together, before the application's thread waits for it. No more than half of the threads wait so.""",
+            together, before the application's thread waits for it. No more than half of the threads wait so, the
+            others and an only one go on to fill files up to tmp_files_max.""",
         differs="""has no such setting; the thread waits from the first byte on.""",
     )
     tmp_files_max: int = setting(
@@ -97,8 +99,9 @@ class LimitSettings:
         parse=whole,
         meta="BYTES",
         doc="""Most bytes that one worker keeps in temporary files, for bodies and answers together; 0 = no limit.
-            Beyond it the connection whose client is slowest with an answer is closed to make room; if none is slow, a
-            body is answered 503 and an answer is cut off.""",
+            Beyond it the connection whose client is slowest with an answer is closed to make room. If none is slow, a
+            body is answered 503; for an answer its thread waits, or it is cut off if half of the threads do. A body
+            beyond 1 MiB has to leave as much room as it takes.""",
         differs="""has no such setting.""",
     )
 
@@ -186,7 +189,8 @@ class TimeoutSettings:
         parse=whole,
         meta="BYTES",
         doc="""Bytes per second of an answer that a client has to take, pauses up to write_timeout aside; 0 = any byte
-            will do. It is counted as for body_min_rate.""",
+            will do. It is counted as for body_min_rate, by what the client's system confirms. That comes in steps, on
+            loopback of 64 KiB: who takes longer than write_timeout for a step is cut whatever the rate.""",
         differs="""has no such setting.""",
     )
     linger_timeout: int = setting(

@@ -42,8 +42,9 @@ class WorkerSettings:
         default=1000,
         parse=positive,
         meta="NUMBER",
-        doc="""Most connections that one worker holds at once. At the limit it closes those that have been idle for
-            longest, then those that are slowest, and else stops accepting until one closes.""",
+        doc="""Most connections that one worker holds at once. At the limit, and when descriptors run out, it closes
+            those that have been idle for longest, then those that are slowest, those that carried no request yet, and
+            those that are between two; if there is none it stops accepting until one closes.""",
     )
     queue_size: int = setting(
         ("--queue-size",),
