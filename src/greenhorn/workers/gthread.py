@@ -130,9 +130,10 @@ class ThreadWorker(Worker):
                 pool.put_all(ready, new)
                 if self._shares and not pool.idle:
                     self._leave_to_others()
-            # Last, since who is accepted may need the room of one on which nothing has come; signals before them.
-            for fd in sorted(others, key=self._acceptor.watches):
-                self._attend(fd)
+            if others:
+                # Last, since who is accepted may need the room of one on which nothing has come; signals before them.
+                for fd in sorted(others, key=self._acceptor.watches):
+                    self._attend(fd)
             if now >= self._due_at:
                 self._tick(now)
             if self.service.draining and (not connections or now >= self._leave_at):

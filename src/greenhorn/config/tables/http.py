@@ -122,7 +122,7 @@ class TimeoutSettings:
     )
     keepalive_requests: int = setting(
         ("--keepalive-requests",),
-        default=1000,
+        default=10000,
         parse=whole,
         meta="NUMBER",
         doc="""Most requests on one connection; the last answer closes it; 0 = no limit. Clients that connect anew now
