@@ -68,5 +68,6 @@ class Spool:
         if self._file is not None:
             with contextlib.suppress(OSError):  # what a full disk has not taken is not wanted any more
                 self._file.close()
-        self._allotment.give(self._taken)
-        self._taken = 0
+        if self._taken:
+            self._allotment.give(self._taken)
+            self._taken = 0

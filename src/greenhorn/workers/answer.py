@@ -38,7 +38,10 @@ def exchange(connection: Connection, service: Service) -> State:
         response.keep_alive = False
     spool = connection.spool
     try:
-        body = io.BytesIO() if spool is None else open_body(connection, service, response)
+        if spool is None:
+            body: BinaryIO = io.BytesIO()
+        else:
+            body = spool.open() if connection.body is None else open_body(connection, service, response)
         template = connection.template
         if connection.names.told_scheme:
             template = with_scheme(template, head, service)
@@ -72,7 +75,9 @@ def exchange(connection: Connection, service: Service) -> State:
     if service.access is not None:
         service.access.answered(connection.peer, head, response.status_code, response.sent)
     if spool is not None:
-        failed = not close_body(connection, body) or failed
+        if connection.body is not None:
+            failed = not close_body(connection, body) or failed
+        connection.drop_request()
     connection.head = None
     if connection.outbox is not None or failed or not response.keep_alive:
         return go_on(connection, stays=response.keep_alive and not failed, told=not (head.keep_alive or failed))
@@ -122,10 +127,7 @@ def with_scheme(template: Environ, head: RequestHead, service: Service) -> Envir
 
 
 def open_body(connection: Connection, service: Service, response: Response) -> BinaryIO:
-    """The body of a request: as it was collected, or as the application reads it while it comes."""
-    begun: BinaryIO = connection.spool.open()
-    if connection.body is None:
-        return begun
+    """The body of a request that the application reads while it comes."""
     left = service.body_pace.most
 
     def receive(size: int) -> bytes:
@@ -137,19 +139,16 @@ def open_body(connection: Connection, service: Service, response: Response) -> B
         data, left = connection.receive(size, service.body_pace, left)
         return data
 
-    with begun:
+    with connection.spool.open() as begun:
         return open_stream(connection.body, receive, begun.read(), service.limits.body, response)
 
 
-def close_body(connection: Connection, body: Any) -> bool:
-    """Give a body back after the exchange; whether all of it has come, so that another request can follow."""
-    whole = True
-    if connection.body is not None:
-        whole = connection.body.done
-        connection.buffer = connection.body.excess
-        connection.drained = False
-        body.close()  # what else comes is not this application's
-    connection.drop_request()
+def close_body(connection: Connection, body: BinaryIO) -> bool:
+    """End the reading of a body by the application; whether all of it has come, so that another request can follow."""
+    connection.buffer = connection.body.excess
+    connection.drained = False
+    body.close()  # what else comes is not this application's
+    whole: bool = connection.body.done
     return whole
 
 
