@@ -105,14 +105,7 @@ def play(bench: Bench, attack: Attack, count: int, server: str) -> Outcome:
 
 def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outcome) -> None:
     target, swarm = stage.target, stage.swarm
-    swarm.ask()
-    time.sleep(WARM_UP_SECONDS)
-    alone = time.monotonic()
-    time.sleep(ALONE_SECONDS)
-    watch = Watch(target)
-    arriving = time.monotonic()
-    swarm.ask("go")
-    await_crowd(swarm, watch, count)
+    watch, alone, arriving = gather(stage, count)
     there, busy = time.monotonic(), target.cpu_seconds()
     # Who came first must not be thrown out before the end; if that has happened already, who came last.
     left = arriving + bench.patience - 1 - there
@@ -136,6 +129,19 @@ def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outco
     outcome.note("left open", f"{left:,}", "0", kept=left == 0)
     outcome.note("gone after", "never" if gone is None else f"{spans.end - spans.there + gone:.0f} s")
     judge_return(outcome, watch.before, after)
+
+
+def gather(stage: Stage, count: int) -> tuple[Watch, float, float]:
+    """Measure the healthy alone, then let the crowd come; return the watch, and since when each of both lasted."""
+    stage.swarm.ask()
+    time.sleep(WARM_UP_SECONDS)
+    alone = time.monotonic()
+    time.sleep(ALONE_SECONDS)
+    watch = Watch(stage.target)
+    arriving = time.monotonic()
+    stage.swarm.ask("go")
+    await_crowd(stage.swarm, watch, count)
+    return watch, alone, arriving
 
 
 def await_crowd(swarm: Companion, watch: Watch, count: int) -> None:

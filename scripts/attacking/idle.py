@@ -8,13 +8,10 @@ from typing import TYPE_CHECKING
 from attacking import attacks
 from attacking.companion import Companion
 from attacking.crowds import (
-    ALONE_SECONDS,
     SETTLING_SECONDS,
-    WARM_UP_SECONDS,
     Spans,
     Stage,
-    Watch,
-    await_crowd,
+    gather,
     is_back,
     judge_return,
     judge_windows,
@@ -54,14 +51,7 @@ def play(bench: Bench, server: str) -> Outcome:
 
 def _play(bench: Bench, stage: Stage, outcome: Outcome) -> None:
     target, swarm = stage.target, stage.swarm
-    swarm.ask()
-    time.sleep(WARM_UP_SECONDS)
-    alone = time.monotonic()
-    time.sleep(ALONE_SECONDS)
-    watch = Watch(target)
-    arriving = time.monotonic()
-    swarm.ask("go")
-    await_crowd(swarm, watch, CONNECTIONS)
+    watch, alone, arriving = gather(stage, CONNECTIONS)
     there = time.monotonic()
     watch.sleep_until(there + bench.seconds)
     spans = Spans(alone, arriving, there, time.monotonic())

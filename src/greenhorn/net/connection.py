@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from greenhorn.errors import ClientGone, RequestBodyError, StorageError
-from greenhorn.net.kernel import unacknowledged
+from greenhorn.net.kernel import poll_one, unacknowledged
 from greenhorn.net.outbox import FileRegion, Outbox
 from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.net.state import State
@@ -163,12 +163,10 @@ class Connection:
 
     def _wait_for(self, event: int, seconds: float) -> bool:
         """Let the thread wait for the client; whether there was anything within so many seconds."""
-        waiting = select.poll()
-        waiting.register(self.fd, event)
         began = time.monotonic()
         self.waits = True
         try:
-            return bool(waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000))
+            return poll_one(self.fd, event, seconds) != 0
         finally:
             self.waited += time.monotonic() - began
             self.waits = False
@@ -191,7 +189,7 @@ class Connection:
 
     def has_news(self) -> bool:
         """Whether anything has come that was not read. Owner's thread."""
-        return self._wait_for(select.POLLIN, 0.0)
+        return poll_one(self.fd, select.POLLIN) != 0
 
     def note_end(self, *, broken: bool) -> None:
         """Take note that the client ended its stream, or that the connection is `broken`. Poller's thread.
@@ -202,9 +200,7 @@ class Connection:
             self.gone = True
 
     def _is_broken(self) -> bool:
-        looking = select.poll()
-        looking.register(self.fd, 0)  # which tells what is always told
-        return any(events & (select.POLLERR | select.POLLHUP) for _, events in looking.poll(0))
+        return poll_one(self.fd, 0) & (select.POLLERR | select.POLLHUP) != 0
 
     def send_interim(self, data: bytes) -> None:
         """Send an interim answer as `send` does; raises `ClientGone`."""

@@ -1,6 +1,7 @@
 """What the kernel knows of a socket, where it can be asked: Linux, and a word for everywhere else."""
 
 import contextlib
+import select
 import socket
 import struct
 import sys
@@ -38,3 +39,11 @@ def keep_little(sock: socket.socket, most: int) -> None:
     if NOTSENT_LOWAT is not None and sock.family != socket.AF_UNIX:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, most)
+
+
+def poll_one(fd: int, events: int, seconds: float = 0.0) -> int:
+    """Which of `events`, and of those that are always told, happen on `fd` within so many seconds; `inf`: for ever."""
+    waiting = select.poll()
+    waiting.register(fd, events)
+    told = waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000)
+    return told[0][1] if told else 0

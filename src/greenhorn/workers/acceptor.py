@@ -9,6 +9,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from greenhorn.net.connection import Connection
+from greenhorn.net.kernel import poll_one
 from greenhorn.net.listener import Listener
 from greenhorn.net.poller import Poller
 from greenhorn.net.state import State
@@ -177,6 +178,4 @@ class Acceptor:
 
 def _waits(listener: Listener) -> bool:
     """Whether anybody waits to be accepted."""
-    waiting = select.poll()
-    waiting.register(listener.fd, select.POLLIN)
-    return bool(waiting.poll(0))
+    return poll_one(listener.fd, select.POLLIN) != 0

@@ -211,7 +211,7 @@ class Worker:
             memory=settings.response_buffer_size,
             # The only thread goes on to fill files for as long as it can, so that others get their turn.
             most=settings.response_buffer_max if settings.threads > 1 else sys.maxsize,
-            pace=Pace.of(settings.write_timeout, settings.write_min_rate),
+            pace=self.paces()[State.FLUSH],
             folder=settings.tmp_upload_dir,
             sendfile=settings.sendfile,
             allotment=self.service.allotment,

@@ -71,8 +71,8 @@ class ThreadWorker(Worker):
         self._retiring = False
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
-        self._keepalive = settings.keepalive or math.inf
         self._paces = self.paces()
+        self._keepalive = self._paces[IDLE].most
         self._crowd = Crowd(
             connections=self.connections,
             parked=self._parked,
