@@ -76,7 +76,7 @@ def _run_module(name: str, origin: str) -> dict[str, object]:
     except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
         if before is not None:
             sys.modules[name] = before
-        if isinstance(wrong, ModuleNotFoundError | ValueError | TypeError) and not _frames(wrong):
+        if isinstance(wrong, ModuleNotFoundError | ValueError | TypeError) and not frames(wrong):
             raise ConfigError(f"{origin}: {wrong} (looked in {sys.path[0]} and the rest of sys.path)") from None
         _blame(wrong, origin)
 
@@ -84,18 +84,18 @@ def _run_module(name: str, origin: str) -> dict[str, object]:
 def _blame(wrong: BaseException, origin: str) -> NoReturn:
     """Raise ConfigError that says where in `origin` the exception came from, and what it was."""
     what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1]
-    frames = _frames(wrong)
+    trace = frames(wrong)
     if isinstance(wrong, SyntaxError) and wrong.filename:
         place, line, code = wrong.filename, wrong.lineno, (wrong.text or "").strip()
-    elif frames:
-        place, line, code = frames[0].filename, frames[0].lineno, frames[0].line or ""
+    elif trace:
+        place, line, code = trace[0].filename, trace[0].lineno, trace[0].line or ""
     else:
         raise ConfigError(f"{origin}: {what}") from None
     message = f"{place}, line {line}: {what}"
     if code:
         message += f"\n    {code}"
-    if frames and frames[-1].filename != place:
-        last = frames[-1]
+    if trace and trace[-1].filename != place:
+        last = trace[-1]
         verb = "imported by" if isinstance(wrong, SyntaxError) else "raised in"
         message += f"\n  {verb} {last.filename}, line {last.lineno}"
     if place != origin and origin not in message:
@@ -103,7 +103,7 @@ def _blame(wrong: BaseException, origin: str) -> NoReturn:
     raise ConfigError(message) from None
 
 
-def _frames(wrong: BaseException) -> list[traceback.FrameSummary]:
+def frames(wrong: BaseException) -> list[traceback.FrameSummary]:
     """Return the traceback without the frames of the import system and of this package."""
     return [
         frame

@@ -28,7 +28,7 @@ class FlagParser(argparse.ArgumentParser):
             usage="greenhorn [OPTIONS] [APP_MODULE]",
             description="Serve a WSGI application over HTTP.",
             epilog="APP_MODULE is MODULE, MODULE:NAME or MODULE:FACTORY(ARGUMENTS), as in hello:app. "
-            "SECONDS may have units: 90s, 15m, 1h30m.",
+            "SECONDS may have units: 90s, 15m, 1h30m; so may SIZE: 64K, 512M, 1.5G.",
             formatter_class=_page,
             argument_default=argparse.SUPPRESS,
             allow_abbrev=False,

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import re
 from collections.abc import Callable, Iterable, Mapping
+from fractions import Fraction
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -16,6 +17,9 @@ T = TypeVar("T")
 MOST_FIELDS = 32768
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
+_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])", re.IGNORECASE)
+_UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
+_GLOB = re.compile(r"[*?[]")
 _SWITCH = {
     "true": True, "yes": True, "y": True, "on": True, "1": True,
     "false": False, "no": False, "n": False, "off": False, "0": False,
@@ -43,6 +47,14 @@ def seconds(value: object) -> int:
         hours, minutes, rest = (int(part or 0) for part in match.groups())
         return hours * 3600 + minutes * 60 + rest
     return _at_least(0, value, "must be whole seconds, 0 or more, such as 90, 90s, 15m or 1h30m")
+
+
+def size(value: object) -> int:
+    """Return bytes, given as a number (65536) or with a unit: 64K, 512M, 1.5G, 1T, each 1024 of the one before."""
+    match = _SIZE.fullmatch(value.strip()) if isinstance(value, str) else None
+    if match:
+        return int(Fraction(match[1]) * _UNITS[match[2].upper()])
+    return _at_least(0, value, "must be bytes, 0 or more, such as 65536, 64K, 512M or 1.5G")
 
 
 def _at_least(least: int, value: object, valid: str) -> int:
@@ -102,6 +114,22 @@ def start_directory() -> str:
         return logical if os.path.isabs(logical) and os.path.samefile(logical, real) else real  # noqa: PTH117, PTH121
     except OSError:
         return real
+
+
+def watched_files(value: object) -> tuple[str, ...]:
+    """Return paths and glob patterns, made absolute from the start directory.
+
+    A path has to exist. A pattern (*, ?, [) need not match anything yet.
+    """
+    items = (value,) if isinstance(value, str | os.PathLike) else value
+    if items is not None and (not isinstance(items, Iterable) or isinstance(items, bytes | Mapping)):
+        raise ValueError("must be a path or a list of paths")
+    here = start_directory()
+    found = tuple(os.path.normpath(os.path.join(here, path(item))) for item in items or ())  # noqa: PTH118 - as above
+    for name in found:
+        if not os.path.exists(name) and not _GLOB.search(name):  # noqa: PTH110 - text in, text out
+            raise ValueError(f"must be files that exist, or patterns such as templates/*.html ({name} is not there)")
+    return found
 
 
 def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:

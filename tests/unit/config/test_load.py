@@ -92,8 +92,10 @@ def test_some_defaults_come_from_the_environment(name: str, variable: str, text:
 
 
 def test_a_wrong_variable_is_named_with_what_is_valid():
-    message = refusal(WEB_CONCURRENCY="auto")
-    assert message == ("environment variable WEB_CONCURRENCY: workers = 'auto': must be a whole number, 0 or more")
+    message = refusal(WEB_CONCURRENCY="many")
+    assert message.startswith(
+        "environment variable WEB_CONCURRENCY: workers = 'many': must be a whole number, 0 or more"
+    )
 
 
 def test_a_wrong_value_in_a_file_is_named_with_the_file(tmp_path: Path):
@@ -293,11 +295,11 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
 
 
 def test_a_setting_of_gunicorn_only_is_ignored_with_one_warning(tmp_path: Path):
-    path = write(tmp_path, "max_requests = 5\npreload_app = True\ndef post_fork(server, worker): pass\n")
-    configuration = load("--max-requests", "7", "app:app")
+    path = write(tmp_path, "asgi_loop = 'uvloop'\ncapture_output = True\ndef on_dirty_starting(arbiter): pass\n")
+    configuration = load("--asgi-loop", "asyncio", "app:app")
     assert len(configuration.warnings) == 3
     assert configuration.warnings[0] == (
-        "command line: max_requests is a setting of gunicorn that greenhorn 0.1.0 does not have yet: ignored"
+        "command line: asgi_loop is a setting of gunicorn that greenhorn 0.1.0 does not have yet: ignored"
     )
     assert {text.split(": ")[0] for text in configuration.warnings[1:]} == {str(path)}
     assert configuration.settings.wsgi_app == "app:app"
@@ -306,9 +308,8 @@ def test_a_setting_of_gunicorn_only_is_ignored_with_one_warning(tmp_path: Path):
 def test_a_setting_of_gunicorn_only_that_asks_for_nothing_is_not_mentioned(tmp_path: Path):
     write(
         tmp_path,
-        "daemon = False\ncertfile = None\nkeyfile = ''\nmax_requests = 0\numask = 0\nuser = None\n"
-        "pidfile = None\nimport ssl\ncert_reqs = ssl.CERT_NONE\nasgi_loop = 'auto'\n"
-        "reload_extra_files = []\n",
+        "paste = None\ncertfile = None\nkeyfile = ''\ndirty_workers = 0\nsyslog = False\n"
+        "import ssl\ncert_reqs = ssl.CERT_NONE\nasgi_loop = 'auto'\ndirty_apps = []\n",
     )
     assert load("--no-control-socket").warnings == ()
 
@@ -320,11 +321,6 @@ def test_a_setting_of_gunicorn_only_that_asks_for_nothing_is_not_mentioned(tmp_p
         ("keyfile", "'k.pem'", ["--keyfile=k.pem"]),
         ("cert_reqs", "2", ["--cert-reqs", "2"]),
         ("ca_certs", "'ca.pem'", ["--ca_certs", "ca.pem"]),
-        ("user", "'www-data'", ["-u", "www-data"]),
-        ("user", "0", ["--user", "0"]),
-        ("group", "33", ["--group", "33"]),
-        ("umask", "0o077", ["-m", "0o077"]),
-        ("daemon", "True", ["-D"]),
         ("protocol", "'uwsgi'", ["--protocol", "uwsgi"]),
     ],
 )
@@ -333,12 +329,6 @@ def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(tmp_path: Path, name:
     assert refusal("app:app", *flags).startswith(f"command line: {told}")
     path = write(tmp_path, f"{name} = {value}")
     assert refusal("app:app").startswith(f"{path}: {told}")
-
-
-def test_the_hook_that_makes_the_tls_context_is_nothing_without_a_certificate(tmp_path: Path):
-    write(tmp_path, "def ssl_context(config, factory): return factory()")
-    [warning] = load().warnings
-    assert "ssl_context is a setting of gunicorn" in warning
 
 
 def test_all_refused_settings_are_named_at_once():

@@ -4,15 +4,18 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenhorn.config.setting import Row, rows
+from greenhorn.config.tables.development import DevelopmentSettings
+from greenhorn.config.tables.hooks import HookSettings
 from greenhorn.config.tables.http import HTTPSettings, LimitSettings, TimeoutSettings
 from greenhorn.config.tables.logs import LoggingSettings
-from greenhorn.config.tables.process import ProcessSettings
+from greenhorn.config.tables.process import DutySettings, ProcessSettings
 from greenhorn.config.tables.proxy import ProxySettings
 from greenhorn.config.tables.socket import SocketSettings
 from greenhorn.config.tables.worker import WorkerSettings
 
 TABLES: dict[str, type[Any]] = {
     "Application and process": ProcessSettings,
+    "Background, identity and name": DutySettings,
     "Listening sockets": SocketSettings,
     "Workers": WorkerSettings,
     "Sizes": LimitSettings,
@@ -20,12 +23,15 @@ TABLES: dict[str, type[Any]] = {
     "HTTP": HTTPSettings,
     "Proxies in front": ProxySettings,
     "Logging": LoggingSettings,
+    "Development": DevelopmentSettings,
+    "Server hooks": HookSettings,
 }
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     ProcessSettings,
+    DutySettings,
     SocketSettings,
     WorkerSettings,
     LimitSettings,
@@ -33,6 +39,8 @@ class Settings(
     HTTPSettings,
     ProxySettings,
     LoggingSettings,
+    DevelopmentSettings,
+    HookSettings,
 ):
     """Every setting with its value: lists are tuples, times are whole seconds, sizes are bytes.
 

@@ -17,7 +17,6 @@ class Foreign(NamedTuple):
 
 _TLS = "connections would not be encrypted; terminate TLS in a proxy for now"
 _WEAK_TLS = "clients would not have to show a certificate; check them in a proxy for now"
-_PRIVILEGES = "the workers would keep the privileges of the user that starts them; start greenhorn as that user"
 _FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 FOREIGN: tuple[Foreign, ...] = (
@@ -26,26 +25,10 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("certfile", ("--certfile",), refused=_TLS),
     Foreign("ca_certs", ("--ca-certs",), refused=_WEAK_TLS),
     Foreign("cert_reqs", ("--cert-reqs",), 0, _WEAK_TLS),
-    Foreign("user", ("-u", "--user"), refused=_PRIVILEGES),
-    Foreign("group", ("-g", "--group"), refused=_PRIVILEGES),
-    Foreign("umask", ("-m", "--umask"), 0, "a unix socket would be open to more users; set it before the start"),
-    Foreign(
-        "daemon",
-        ("-D", "--daemon"),
-        neutral=False,
-        refused="what waits for it to go to the background would wait for ever; let a service manager run it",
-    ),
     Foreign("paste", ("--paste", "--paster"), refused="it names the application; name it as APP_MODULE"),
     Foreign("protocol", ("--protocol",), "http", "greenhorn speaks HTTP only; let the proxy do so too"),
     # What can be ignored, with a warning.
-    Foreign("ssl_context"),
-    Foreign("max_requests", ("--max-requests",), 0),
-    Foreign("max_requests_jitter", ("--max-requests-jitter",), 0),
-    Foreign("preload_app", ("--preload",), neutral=False),
-    Foreign("reuse_port", ("--reuse-port",), neutral=False),
-    Foreign("pidfile", ("-p", "--pid")),
     Foreign("worker_tmp_dir", ("--worker-tmp-dir",)),
-    Foreign("initgroups", ("--initgroups",), neutral=False),
     Foreign("root_path", ("--root-path",), ""),
     Foreign("raw_paste_global_conf", ("--paste-global",), []),
     Foreign("uwsgi_allow_ips", ("--uwsgi-allow-from",), "127.0.0.1,::1"),
@@ -54,10 +37,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("asgi_lifespan", ("--asgi-lifespan",), "auto"),
     Foreign("asgi_disconnect_grace_period", ("--asgi-disconnect-grace-period",), 3),
     Foreign("websocket_max_message_size", ("--websocket-max-message-size",), 16777216),
-    Foreign("reload", ("--reload",), neutral=False),
-    Foreign("reload_engine", ("--reload-engine",), "auto"),
-    Foreign("reload_extra_files", ("--reload-extra-file",), []),
-    Foreign("spew", ("--spew",), neutral=False),
     Foreign("access_log_format", ("--access-logformat",), _FORMAT),
     Foreign("disable_redirect_access_to_syslog", ("--disable-redirect-access-to-syslog",), neutral=False),
     Foreign("capture_output", ("--capture-output",), neutral=False),
@@ -74,8 +53,6 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("statsd_prefix", ("--statsd-prefix",), ""),
     Foreign("dogstatsd_tags", ("--dogstatsd-tags",), ""),
     Foreign("enable_backlog_metric", ("--enable-backlog-metric",), neutral=False),
-    Foreign("proc_name", ("-n", "--name")),
-    Foreign("default_proc_name", (), "gunicorn"),
     Foreign("ssl_version", ("--ssl-version",)),
     Foreign("ciphers", ("--ciphers",)),
     Foreign("suppress_ragged_eofs", ("--suppress-ragged-eofs",), neutral=True),
@@ -94,22 +71,7 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("dirty_timeout", ("--dirty-timeout",), 300),
     Foreign("dirty_threads", ("--dirty-threads",), 1),
     Foreign("dirty_graceful_timeout", ("--dirty-graceful-timeout",), 30),
-    # Hooks: a configuration file defines them as functions.
-    Foreign("on_starting"),
-    Foreign("on_reload"),
-    Foreign("when_ready"),
-    Foreign("pre_fork"),
-    Foreign("post_fork"),
-    Foreign("post_worker_init"),
-    Foreign("worker_int"),
-    Foreign("worker_abort"),
-    Foreign("pre_exec"),
-    Foreign("pre_request"),
-    Foreign("post_request"),
-    Foreign("child_exit"),
-    Foreign("worker_exit"),
-    Foreign("nworkers_changed"),
-    Foreign("on_exit"),
+    # Hooks that a configuration file defines as functions.
     Foreign("on_dirty_starting"),
     Foreign("dirty_post_fork"),
     Foreign("dirty_worker_init"),

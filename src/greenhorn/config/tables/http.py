@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import field_count, seconds, switch, whole
+from greenhorn.config.parsers import field_count, seconds, size, switch, whole
 from greenhorn.config.setting import Variable, setting
 
 
@@ -13,8 +13,8 @@ class LimitSettings:
     limit_request_line: int = setting(
         ("--limit-request-line",),
         default=4094,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Longest request line; a longer one is answered 414; 0 = no limit but that of the whole
             head.""",
         differs="""the same default, but a value above 8190 is cut to 8190. Here it counts as written.""",
@@ -30,8 +30,8 @@ class LimitSettings:
     limit_request_field_size: int = setting(
         ("--limit-request-field_size",),
         default=8190,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Longest header field, name and value; a longer one is answered 431; 0 = no limit but that of the
             whole head.""",
         differs="""documents 0 as no limit, and takes it for 8190.""",
@@ -39,8 +39,8 @@ class LimitSettings:
     limit_request_head: int = setting(
         ("--limit-request-head",),
         default=65536,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Largest head of a request (request line and all fields); a larger one is answered 431; 0 =
             no limit of its own. The other limits bound it then.""",
         differs="""has no such setting; its limits multiply to 800 KiB per connection.""",
@@ -48,8 +48,8 @@ class LimitSettings:
     limit_request_body: int = setting(
         ("--limit-request-body",),
         default=1073741824,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Largest body of a request, decoded; a larger one is answered 413; 0 = no limit. Where the length is
             announced nothing is read of it; otherwise the answer comes at the first byte too many.""",
         differs="""has no such setting: whoever sends the most fills the most memory or disk. Set it to what the
@@ -68,8 +68,8 @@ class LimitSettings:
     body_buffer_size: int = setting(
         ("--body-buffer-size",),
         default=131072,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""How much of a request body is kept in memory before it goes to a temporary file. A thread
             takes the request once its body is complete.""",
         differs="""has no such setting; a thread waits for the body, for as long as the client likes.""",
@@ -77,8 +77,8 @@ class LimitSettings:
     response_buffer_size: int = setting(
         ("--response-buffer-size",),
         default=65536,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""How much of an answer is kept in memory for a client that does not keep up, before the rest
             goes to a temporary file.""",
         differs="""has no such setting; a thread waits until the client has taken it all.""",
@@ -86,8 +86,8 @@ class LimitSettings:
     response_buffer_max: int = setting(
         ("--response-buffer-max",),
         default=67108864,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""How much of one answer is kept for a client that does not keep up, in memory and file
             together, before the application's thread waits for it. No more than half of the threads wait so, the
             others and an only one go on to fill files up to tmp_files_max.""",
@@ -96,8 +96,8 @@ class LimitSettings:
     tmp_files_max: int = setting(
         ("--tmp-files-max",),
         default=4294967296,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Most bytes that one worker keeps in temporary files, for bodies and answers together; 0 = no limit.
             Beyond it the connection whose client is slowest with an answer is closed to make room. If none is slow, a
             body is answered 503; for an answer its thread waits, or it is cut off if half of the threads do. A body
@@ -168,8 +168,8 @@ class TimeoutSettings:
     body_min_rate: int = setting(
         ("--body-min-rate",),
         default=500,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Bytes per second that a request body has to bring, pauses up to body_timeout aside; 0 = any byte will
             do. Each byte earns its share of a second of waiting, up to body_timeout; who has none left gets 408.""",
         differs="""has no such setting.""",
@@ -186,8 +186,8 @@ class TimeoutSettings:
     write_min_rate: int = setting(
         ("--write-min-rate",),
         default=500,
-        parse=whole,
-        meta="BYTES",
+        parse=size,
+        meta="SIZE",
         doc="""Bytes per second of an answer that a client has to take, pauses up to write_timeout aside; 0 = any byte
             will do. It is counted as for body_min_rate, by what the client's system confirms. That comes in steps, on
             loopback of 64 KiB: who takes longer than write_timeout for a step is cut whatever the rate.""",

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from greenhorn.config.identity import group, umask, user
 from greenhorn.config.parsers import assignments, directories, directory, optional, path, switch, text
 from greenhorn.config.setting import setting
 
@@ -54,6 +55,14 @@ class ProcessSettings:
         doc="""Environment variables to set before the application is loaded. The flag may be given
             several times, and a file may hold a list. In force for --check-config as well.""",
     )
+    preload_app: bool = setting(
+        ("--preload",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Load the application in the master, before the workers are forked. They start at once and share the
+            memory of what was loaded.""",
+    )
     check_config: bool = setting(
         ("--check-config",),
         default=False,
@@ -79,4 +88,71 @@ class ProcessSettings:
             clients. The default is the system's (TMPDIR, else mostly /tmp). The files have no name and
             vanish with their request.""",
         differs="""has the name, without a flag and without effect.""",
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DutySettings:
+    """What a service of the system owes to it: background, pidfile, identity, name."""
+
+    daemon: bool = setting(
+        ("-D", "--daemon"),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Go to the background, detached from the terminal. Service managers such as systemd do without.""",
+    )
+    pidfile: str | None = setting(
+        ("-p", "--pid"),
+        default=None,
+        parse=optional(path),
+        meta="FILE",
+        doc="""File for the process id of the master. A relative one counts from chdir. During an upgrade the new master
+            writes FILE.2 until the old one has left.""",
+    )
+    user: int | None = setting(
+        ("-u", "--user"),
+        default=None,
+        parse=optional(user),
+        meta="USER",
+        doc="""User that the workers run as, and that unix sockets belong to: a name or an id. Unset = the user that
+            starts greenhorn.""",
+    )
+    group: int | None = setting(
+        ("-g", "--group"),
+        default=None,
+        parse=optional(group),
+        meta="GROUP",
+        doc="""Group that the workers run as, and that unix sockets belong to: a name or an id. Unset = the group that
+            greenhorn is started with.""",
+    )
+    umask: int = setting(
+        ("-m", "--umask"),
+        default=0,
+        parse=umask,
+        meta="MASK",
+        doc="""Bits that the mode of unix sockets lacks, as in 0007 or 0o7; a leading zero makes text octal. It is in
+            force only while they are made; the application keeps the mask that greenhorn was started with.""",
+    )
+    initgroups: bool = setting(
+        ("--initgroups",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Give the workers all groups that user is a member of.""",
+    )
+    proc_name: str | None = setting(
+        ("-n", "--name"),
+        default=None,
+        parse=optional(text),
+        meta="NAME",
+        doc="""Name by which ps and top show the processes, as in "greenhorn: master [NAME]". That takes the package
+            setproctitle (`pip install greenhorn[setproctitle]`). Unset = default_proc_name.""",
+    )
+    default_proc_name: str = setting(
+        default="greenhorn",
+        parse=text,
+        doc="""Name of the processes where proc_name is unset. It is the name of the application, as in APP_MODULE, if
+            one is given and the file does not say otherwise.""",
+        differs="""`gunicorn`, and the name of the application only if the command line gives it.""",
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import addresses, whole
+from greenhorn.config.parsers import addresses, switch, whole
 from greenhorn.config.setting import Variable, setting
 
 
@@ -29,4 +29,12 @@ class SocketSettings:
         meta="NUMBER",
         doc="""Most connections that wait in the kernel, per listener, until a worker accepts them. The
             kernel caps the number (net.core.somaxconn on Linux).""",
+    )
+    reuse_port: bool = setting(
+        ("--reuse-port",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Give each worker sockets of its own (SO_REUSEPORT), among which the kernel spreads the connections. What
+            waits in the queue of a worker that dies is lost, which a shared socket keeps.""",
     )

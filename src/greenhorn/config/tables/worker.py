@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import positive, seconds, text, whole
+from greenhorn.config.cpus import worker_count
+from greenhorn.config.parsers import positive, seconds, size, text, whole
 from greenhorn.config.setting import Variable, setting
 
 
@@ -13,10 +14,12 @@ class WorkerSettings:
     workers: int = setting(
         ("-w", "--workers"),
         default=1,
-        parse=whole,
+        parse=worker_count,
         meta="NUMBER",
         variable=Variable("WEB_CONCURRENCY"),
-        doc="""Worker processes to keep running. Start with one or two per processor core and measure.""",
+        doc="""Worker processes to keep running, or auto for as many as there are CPUs. Those that count are the CPUs
+            that the process may use, by its affinity and by the limit of its container, a fraction rounded up.""",
+        differs="""numbers only.""",
     )
     worker_class: str = setting(
         ("-k", "--worker-class"),
@@ -97,4 +100,66 @@ class WorkerSettings:
         meta="SECONDS",
         doc="""Time that running requests get to finish when a worker is asked to stop. What still runs
             then is cut off.""",
+    )
+    max_requests: int = setting(
+        ("--max-requests",),
+        default=0,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Requests after which a worker is exchanged for a fresh one; 0 = never. The replacement is ready before
+            the worker leaves.""",
+    )
+    max_requests_jitter: int = setting(
+        ("--max-requests-jitter",),
+        default=0,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Most requests that are added to max_requests, at random for each worker, so that they do not all leave at
+            once.""",
+    )
+    max_worker_memory: int = setting(
+        ("--max-worker-memory",),
+        default=0,
+        parse=size,
+        meta="SIZE",
+        doc="""Resident memory beyond which a worker is exchanged for a fresh one, such as 512M; 0 = no limit. The
+            replacement is ready before the worker leaves.""",
+        differs="""has no such setting; max_requests has to guess when a worker has grown.""",
+    )
+    max_worker_lifetime: int = setting(
+        ("--max-worker-lifetime",),
+        default=0,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time after which a worker is exchanged for a fresh one, which is ready before the worker leaves; 0 =
+            never.""",
+        differs="""has no such setting.""",
+    )
+    max_worker_lifetime_jitter: int = setting(
+        ("--max-worker-lifetime-jitter",),
+        default=0,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Most time that is added to max_worker_lifetime, at random for each worker, so that they do not all leave
+            at once.""",
+        differs="""has no such setting.""",
+    )
+    boot_timeout: int = setting(
+        ("--boot-timeout",),
+        default=120,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time that a worker has to load the application; 0 = for ever. One that takes longer is ended, and its
+            stacks are in the log.""",
+        differs="""has no such setting: a worker that hangs while it loads the application hangs for ever.""",
+    )
+    shutdown_delay: int = setting(
+        ("--shutdown-delay",),
+        default=0,
+        parse=seconds,
+        meta="SECONDS",
+        doc="""Time for which everything still serves after TERM to the master, while environ["greenhorn.ready"]() says
+            False already and systemd is told of the stop. Kubernetes takes a few seconds to forget the endpoint of a
+            pod that it stops.""",
+        differs="""has no such setting; a preStop hook has to sleep.""",
     )

@@ -1,0 +1,66 @@
+"""Whom the workers run as, and with which file mode mask."""
+
+import grp
+import pwd
+import re
+
+from greenhorn.config.parsers import whole
+
+MOST_MASK = 0o777
+NO_ID = 2**32 - 1
+"""The number that setuid and chown take for "leave it as it is"."""
+
+_OCTAL = re.compile(r"0[0-7]+")
+
+
+def user(value: object) -> int:
+    """Return a user id, from a number or the name of a user of this system."""
+    number = _number(value)
+    if number is not None:
+        return number
+    name = _name(value, "must be a user id or the name of a user")
+    try:
+        return pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(
+            f"must be a user id or the name of a user: this system has no user {name!r} (`getent passwd` lists them)"
+        ) from None
+
+
+def group(value: object) -> int:
+    """Return a group id, from a number or the name of a group of this system."""
+    number = _number(value)
+    if number is not None:
+        return number
+    name = _name(value, "must be a group id or the name of a group")
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ValueError(
+            f"must be a group id or the name of a group: this system has no group {name!r} (`getent group` lists them)"
+        ) from None
+
+
+def _number(value: object) -> int | None:
+    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < NO_ID:
+        return int(number)
+    return None
+
+
+def _name(value: object, valid: str) -> str:
+    if not isinstance(value, str) or not value.strip() or "\0" in value or value.strip().isdecimal():
+        raise ValueError(valid)
+    return value.strip()
+
+
+def umask(value: object) -> int:
+    """Return a file mode mask; text with a leading zero is octal (0022), else in any base (0o22, 18)."""
+    octal = isinstance(value, str) and _OCTAL.fullmatch(value.strip())
+    try:
+        mask = int(str(value), 8) if octal else whole(value)
+    except ValueError:
+        mask = -1
+    if not 0 <= mask <= MOST_MASK:
+        raise ValueError("must be a file mode mask from 0 to 0777, such as 0022, 0o22 or 18")
+    return mask
