@@ -96,10 +96,10 @@ def test_a_wrong_setting_ends_with_1_and_a_wrong_flag_with_2(tmp_path: Path):
 
 
 def test_warnings_go_to_standard_error(tmp_path: Path):
-    code, out, err = outcome(tmp_path, "--check-config", "--max-requests", "5", "hello:app")
+    code, out, err = outcome(tmp_path, "--check-config", "--asgi-loop", "uvloop", "hello:app")
     assert (code, out) == (0, "")
     assert err == (
-        "greenhorn: warning: command line: max_requests is a setting of gunicorn that greenhorn 0.1.0 "
+        "greenhorn: warning: command line: asgi_loop is a setting of gunicorn that greenhorn 0.1.0 "
         "does not have yet: ignored\n"
     )
 

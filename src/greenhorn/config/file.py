@@ -55,6 +55,7 @@ def _run_path(path: str) -> dict[str, object]:
         raise ConfigError(f"{path}: the configuration file cannot be read: {wrong.strerror}") from None
     module = ModuleType(MODULE_NAME)
     module.__file__ = path
+    before = sys.modules.get(MODULE_NAME)
     sys.modules[MODULE_NAME] = module
     linecache.checkcache(path)
     try:
@@ -62,6 +63,8 @@ def _run_path(path: str) -> dict[str, object]:
     except KeyboardInterrupt:
         raise
     except BaseException as wrong:  # noqa: BLE001 - whatever the file raises, SystemExit included, is its fault
+        if before is not None:
+            sys.modules[MODULE_NAME] = before
         _blame(wrong, path)
     return dict(vars(module))
 
@@ -69,6 +72,8 @@ def _run_path(path: str) -> dict[str, object]:
 def _run_module(name: str, origin: str) -> dict[str, object]:
     # Left out of sys.modules first, so that reading the configuration again reads the module again.
     before = sys.modules.pop(name, None)
+    importlib.invalidate_caches()
+    linecache.checkcache(getattr(before, "__file__", None))
     try:
         return dict(vars(importlib.import_module(name)))
     except KeyboardInterrupt:

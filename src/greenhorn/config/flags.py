@@ -18,10 +18,10 @@ WIDTH = 80
 class FlagParser(argparse.ArgumentParser):
     """Parses the flags of one source.
 
-    A fault on the command line ends the program with exit code 2, one in a variable raises ConfigError.
+    A fault ends the program with exit code 2, or raises ConfigError where `exits` is false.
     """
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, *, exits: bool) -> None:
         on_command_line = source == COMMAND_LINE
         super().__init__(
             prog="greenhorn",
@@ -35,6 +35,7 @@ class FlagParser(argparse.ArgumentParser):
             add_help=False,
         )
         self.source = source
+        self.exits = exits
         self.add_argument("wsgi_app", nargs="?", metavar="APP_MODULE", help=argparse.SUPPRESS)
         if on_command_line:
             about = self.add_argument_group("About")
@@ -50,8 +51,8 @@ class FlagParser(argparse.ArgumentParser):
             _add_foreign(self, foreign)
 
     def error(self, message: str) -> NoReturn:
-        """Raise ConfigError for a variable; else print usage and `message`, and exit with code 2."""
-        if self.source == COMMAND_LINE:
+        """Print usage and `message` and exit with code 2, or raise ConfigError that names the source."""
+        if self.exits:
             super().error(message)
         raise ConfigError(f"{self.source}: {message}")
 
@@ -73,12 +74,12 @@ class FlagParser(argparse.ArgumentParser):
         return f" (did you mean {near[0]}?)" if near else ""
 
 
-def read_flags(arguments: Sequence[str], source: str) -> dict[str, object]:
+def read_flags(arguments: Sequence[str], source: str, *, exits: bool = False) -> dict[str, object]:
     """Return what `arguments` set, as `FlagParser.read`.
 
-    Raises ConfigError; for the command line SystemExit, also for --help and --version.
+    Raises ConfigError, or with `exits` SystemExit; for --help and --version of the command line always SystemExit.
     """
-    return FlagParser(source).read(arguments)
+    return FlagParser(source, exits=exits).read(arguments)
 
 
 def _page(prog: str) -> argparse.HelpFormatter:

@@ -31,7 +31,7 @@ def hook(*parameters: str) -> Callable[[object], Hook | None]:
     def parse_hook(value: object) -> Hook | None:
         function = _function(value, parameters)
         if function is not None and not _takes(function, len(parameters)):
-            raise ValueError(f"must take ({', '.join(parameters)})")
+            raise ValueError(f"must take ({', '.join(parameters)}){_but(function)}")
         return function
 
     return parse_hook
@@ -47,7 +47,8 @@ def post_request_hook(value: object) -> Hook | None:
         return None
     taken = next((count for count in (4, 3, 2) if _takes(function, count)), 0)
     if not taken:
-        raise ValueError("must take (worker, req), (worker, req, environ) or (worker, req, environ, resp)")
+        valid = "must take (worker, req), (worker, req, environ) or (worker, req, environ, resp)"
+        raise ValueError(f"{valid}{_but(function)}")
     return function if taken == len(POST_REQUEST) else _first(taken, function)
 
 
@@ -105,6 +106,10 @@ def _takes(function: Hook, count: int) -> bool:
     except TypeError:
         return False
     return True
+
+
+def _but(function: Hook) -> str:
+    return f", but takes {inspect.signature(function)}"
 
 
 def _named(name: str) -> object:

@@ -10,6 +10,7 @@ MOST_MASK = 0o777
 NO_ID = 2**32 - 1
 """The number that setuid and chown take for "leave it as it is"."""
 
+_ID = re.compile(r"[0-9]{1,10}")
 _OCTAL = re.compile(r"0[0-7]+")
 
 
@@ -42,7 +43,7 @@ def group(value: object) -> int:
 
 
 def _number(value: object) -> int | None:
-    number = int(value) if isinstance(value, str) and value.strip().isdecimal() else value
+    number = int(value) if isinstance(value, str) and _ID.fullmatch(value.strip()) else value
     if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < NO_ID:
         return int(number)
     return None

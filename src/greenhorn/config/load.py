@@ -1,6 +1,7 @@
 """How the settings get their values: defaults < file < a variable with flags < command line."""
 
 import difflib
+import inspect
 import os
 import shlex
 import sys
@@ -12,8 +13,9 @@ from typing import Any
 from greenhorn import __version__
 from greenhorn.config.file import ConfigFile, read_file
 from greenhorn.config.flags import COMMAND_LINE, read_flags
+from greenhorn.config.hooks import forget_modules
 from greenhorn.config.setting import parsed
-from greenhorn.config.tables import ROWS, Settings
+from greenhorn.config.tables import HOOKS, ROWS, Settings
 from greenhorn.config.tables.gunicorn import FOREIGN, Foreign
 from greenhorn.errors import ConfigError
 
@@ -58,16 +60,20 @@ class _Values:
 
 
 def load_configuration(
-    arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None
+    arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None, *, again: bool = False
 ) -> Configuration:
     """Return the settings that `arguments`, `environ` (default: of this process) and the file amount to.
 
     Raises ConfigError that names the source, the setting, the value and what would be valid. Faults of the
     command line itself, --help and --version end in SystemExit. May be called again, in the directory where
-    it was called first, since relative paths count from there: it reads everything anew.
+    it was called first, since relative paths count from there: it reads everything anew, the file, its module and
+    the modules that hooks are named in. Then, with `again`, a fault of the command line is a ConfigError as well (a
+    directory that it names may have gone), and `environ` should be what it was before raw_env was added to it.
+    Called by the main thread of the master.
     """
     environ = os.environ if environ is None else environ
-    given = read_flags(sys.argv[1:] if arguments is None else arguments, COMMAND_LINE)
+    given = read_flags(sys.argv[1:] if arguments is None else arguments, COMMAND_LINE, exits=not again)
+    forget_modules()
     variable, extra = _read_variable(environ)
     found = _Values()
     _take_defaults(found, environ)
@@ -80,6 +86,7 @@ def load_configuration(
     for source, values in ((variable, extra), (COMMAND_LINE, given)):
         for name, value in values.items():
             found.take(name, value, source)
+    _name_processes(found)
     _judge_foreign(found)
     return Configuration(Settings(**found.values), MappingProxyType(found.origins), tuple(found.warnings))
 
@@ -114,6 +121,12 @@ def _take_defaults(found: _Values, environ: Mapping[str, str]) -> None:
             found.take(row.name, row.default, DEFAULT)
 
 
+def _name_processes(found: _Values) -> None:
+    """Call the processes by the application unless somebody has set their default name."""
+    if found.origins["default_proc_name"] == DEFAULT and found.values["wsgi_app"] is not None:
+        found.take("default_proc_name", found.values["wsgi_app"], found.origins["wsgi_app"])
+
+
 def _take_file(found: _Values, variables: Mapping[str, object], path: str) -> None:
     for name, value in variables.items():
         # A file cannot name itself, and `config` is a likely name for something else in it.
@@ -122,18 +135,20 @@ def _take_file(found: _Values, variables: Mapping[str, object], path: str) -> No
         if name in ROWS or name in _FOREIGN:
             found.take(name, value, path)
         elif isinstance(value, _PLAIN_DATA):
-            _refuse_misspelling(name, variables, path)
+            _refuse_misspelling(name, [*ROWS, *_FOREIGN], variables, path)
+        elif inspect.isfunction(value) and value.__module__ == variables.get("__name__"):
+            _refuse_misspelling(name, HOOKS, variables, path)
 
 
-def _refuse_misspelling(name: str, variables: Mapping[str, object], path: str) -> None:
-    """Raise ConfigError if `name` is most likely meant to be a setting.
+def _refuse_misspelling(name: str, meant: Sequence[str], variables: Mapping[str, object], path: str) -> None:
+    """Raise ConfigError if `name` most likely stands for one of `meant`, names of settings.
 
     A setting's name with a word before or behind it (timeout_str, use_bind) is the file's own variable, and
     so is one that resembles a setting which the file also sets (`log_level`, from which it makes `loglevel`).
     """
     if name.startswith("_") or name != name.lower():
         return
-    near = difflib.get_close_matches(name, [*ROWS, *_FOREIGN], n=3, cutoff=RESEMBLANCE)
+    near = difflib.get_close_matches(name, meant, n=3, cutoff=RESEMBLANCE)
     own = any(name.startswith(known + "_") or name.endswith("_" + known) for known in near)
     if near and not own and near[0] not in variables:
         raise ConfigError(

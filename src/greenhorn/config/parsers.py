@@ -4,6 +4,7 @@ Each takes the text of a flag or a Python value of a configuration file and retu
 holds. Each raises ValueError whose message says what would be valid.
 """
 
+import glob
 import ipaddress
 import os
 import re
@@ -17,7 +18,7 @@ T = TypeVar("T")
 MOST_FIELDS = 32768
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
-_SIZE = re.compile(r"([0-9]+(?:\.[0-9]+)?)([KMGT])", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMGT])", re.IGNORECASE)
 _UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 _GLOB = re.compile(r"[*?[]")
 _SWITCH = {
@@ -119,17 +120,21 @@ def start_directory() -> str:
 def watched_files(value: object) -> tuple[str, ...]:
     """Return paths and glob patterns, made absolute from the start directory.
 
-    A path has to exist. A pattern (*, ?, [) need not match anything yet.
+    A path has to exist. A pattern (*, ?, [) need not match anything yet; what is both is the path.
     """
     items = (value,) if isinstance(value, str | os.PathLike) else value
     if items is not None and (not isinstance(items, Iterable) or isinstance(items, bytes | Mapping)):
         raise ValueError("must be a path or a list of paths")
-    here = start_directory()
-    found = tuple(os.path.normpath(os.path.join(here, path(item))) for item in items or ())  # noqa: PTH118 - as above
-    for name in found:
-        if not os.path.exists(name) and not _GLOB.search(name):  # noqa: PTH110 - text in, text out
-            raise ValueError(f"must be files that exist, or patterns such as templates/*.html ({name} is not there)")
-    return found
+    return tuple(_watched(path(item), start_directory()) for item in items or ())
+
+
+def _watched(name: str, here: str) -> str:
+    literal = os.path.normpath(os.path.join(here, name))  # noqa: PTH118 - keeps the logical path
+    if os.path.exists(literal):  # noqa: PTH110 - text in, text out
+        return literal
+    if not _GLOB.search(name):
+        raise ValueError(f"must be files that exist, or patterns such as templates/*.html ({literal} is not there)")
+    return os.path.normpath(os.path.join(glob.escape(here), name))  # noqa: PTH118 - the pattern starts behind it
 
 
 def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:

@@ -100,4 +100,5 @@ def parsed(row: Row, value: object, origin: str) -> object:
     try:
         return row.parse(value)
     except ValueError as wrong:
-        raise ConfigError(f"{origin}: {row.name} = {value!r}: {wrong}") from None
+        shown = getattr(value, "__qualname__", None) or repr(value)  # a function's address would help nobody
+        raise ConfigError(f"{origin}: {row.name} = {shown}: {wrong}") from None

@@ -1,52 +1,14 @@
 """Where values come from, which source wins, and what a wrong one says."""
 
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from greenhorn.config import load_configuration
+from greenhorn.config.cpus import available_cpus
 from greenhorn.config.tables import ROWS
-from greenhorn.errors import ConfigError
+from unit.config.loading import exit_of, load, refusal, settings, write
 
-
-@pytest.fixture(autouse=True)
-def start_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Start in an empty directory, and leave sys.path and sys.modules as they were."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    modules = dict(sys.modules)
-    yield
-    for name in set(sys.modules) - set(modules):
-        del sys.modules[name]
-
-
-def load(*arguments: str, **environ: str):
-    return load_configuration(arguments, environ)
-
-
-def settings(*arguments: str, **environ: str):
-    return load(*arguments, **environ).settings
-
-
-def refusal(*arguments: str, **environ: str):
-    with pytest.raises(ConfigError) as caught:
-        load(*arguments, **environ)
-    return str(caught.value)
-
-
-def exit_of(capsys: pytest.CaptureFixture[str], *arguments: str):
-    with pytest.raises(SystemExit) as caught:
-        load(*arguments)
-    captured = capsys.readouterr()
-    return caught.value.code, captured.out + captured.err
-
-
-def write(folder: Path, text: str, name: str = "gunicorn.conf.py"):
-    path = folder / name
-    path.write_text(text)
-    return path
+pytestmark = pytest.mark.usefixtures("start_directory")
 
 
 def test_without_anything_all_values_are_defaults(tmp_path: Path):
@@ -78,6 +40,7 @@ def test_each_source_beats_the_one_before(tmp_path: Path):
         ("bind", "PORT", "", ("127.0.0.1:8000",)),
         ("workers", "WEB_CONCURRENCY", "3", 3),
         ("workers", "WEB_CONCURRENCY", " ", 1),
+        ("workers", "WEB_CONCURRENCY", "auto", available_cpus()),
         ("forwarded_allow_ips", "FORWARDED_ALLOW_IPS", "10.0.0.0/8", ("10.0.0.0/8",)),
         ("forwarded_allow_ips", "FORWARDED_ALLOW_IPS", "", ()),
         ("sendfile", "SENDFILE", "no", False),
@@ -230,6 +193,9 @@ def test_config_in_a_file_means_nothing(tmp_path: Path):
         ("max_request = 3", "max_requests"),
         ("cert_file = 'x.pem'", "certfile"),
         ("binds = ['a:1']", "bind"),
+        ("reload_extra_file = []", "reload_extra_files"),
+        ("max_worker_memmory = '1G'", "max_worker_memory"),
+        ("post_frok = 'deploy_hooks.forked'", "post_fork"),
     ],
 )
 def test_a_misspelled_setting_is_an_error_with_the_nearest_name(tmp_path: Path, line: str, meant: str):
@@ -344,16 +310,6 @@ def test_long_flags_may_be_written_either_way(flag: str):
     assert settings(f"{flag}=0").limit_request_field_size == 0
 
 
-def test_flags_without_values():
-    found = settings("--no-sendfile", "--casefold_http_method", "app:app", "--proxy-protocol")
-    assert (found.sendfile, found.casefold_http_method, found.proxy_protocol) == (False, True, "auto")
-    assert settings("--proxy-protocol=v1").proxy_protocol == "v1"
-
-
-def test_a_large_request_line_is_honoured_as_written():
-    assert settings("--limit-request-line", "100000").limit_request_line == 100_000
-
-
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -389,12 +345,3 @@ def test_help_fits_80_columns_and_names_every_flag(capsys: pytest.CaptureFixture
         assert all(flag in output for flag in row.flags)
         assert not row.flags or f"\n{row.section}:\n" in output
     assert "--certfile" not in output
-
-
-def test_reading_again_reads_everything_anew(tmp_path: Path):
-    path = write(tmp_path, "threads = 5")
-    assert settings().threads == 5
-    path.write_text("threads = 55")
-    assert settings().threads == 55
-    path.unlink()
-    assert settings().threads == 4

@@ -1,5 +1,6 @@
 """What a setting's value may look like: text of a flag, and Python values of a file."""
 
+import glob
 import os
 import ssl
 from pathlib import Path
@@ -72,6 +73,37 @@ def test_seconds_are_a_number_or_a_clear_refusal(value: object):
         assert str(wrong).startswith("must be")  # noqa: PT017 - either outcome is right
 
 
+@pytest.mark.parametrize(
+    ("value", "count"),
+    [
+        (65536, 65536),
+        ("65536", 65536),
+        ("0x10", 16),
+        (0, 0),
+        ("0", 0),
+        ("64K", 65536),
+        (" 64k ", 65536),
+        ("512M", 536_870_912),
+        ("1.5G", 1_610_612_736),
+        ("0.1K", 102),
+        ("2T", 2_199_023_255_552),
+    ],
+)
+def test_a_size_may_have_a_unit(value: object, count: int):
+    assert parsers.size(value) == count
+
+
+@pytest.mark.parametrize("value", ["", "M", "1.5", 1.5, "-1", -1, "512MB", "512 M", "1P", ".5G", "1.G", True, None])
+def test_what_is_no_size_is_refused_with_examples(value: object):
+    with pytest.raises(ValueError, match=r"must be bytes.*64K, 512M or 1\.5G"):
+        parsers.size(value)
+
+
+@given(st.integers(0, 10**6), st.sampled_from("KMGT"))
+def test_units_of_sizes_are_powers_of_1024(count: int, unit: str):
+    assert parsers.size(f"{count}{unit}") == count * 1024 ** ("KMGT".index(unit) + 1)
+
+
 @pytest.mark.parametrize(("value", "count"), [(1, 1), (100, 100), (0, 32768), (32768, 32768), (99999, 32768)])
 def test_a_field_count_of_zero_or_above_the_most_is_the_most(value: object, count: int):
     assert parsers.field_count(value) == count
@@ -122,6 +154,41 @@ def test_a_file_is_no_directory(tmp_path: Path):
     (tmp_path / "file").touch()
     with pytest.raises(ValueError, match="must be a directory"):
         parsers.directory(tmp_path / "file")
+
+
+def test_watched_files_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "settings.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    watched = (str(tmp_path / "settings.toml"),)
+    assert parsers.watched_files("settings.toml") == watched
+    assert parsers.watched_files([Path("./settings.toml")]) == watched
+    assert parsers.watched_files(str(tmp_path / "settings.toml")) == watched
+    assert parsers.watched_files(None) == parsers.watched_files([]) == ()
+
+
+def test_a_watched_file_has_to_exist_but_a_pattern_need_not_match(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    patterns = ("templates/**/*.html", "v?", "[ab].txt")
+    assert parsers.watched_files(patterns) == tuple(str(tmp_path / pattern) for pattern in patterns)
+    with pytest.raises(ValueError, match=r"must be files that exist, or patterns .*/missing is not there"):
+        parsers.watched_files(["templates/*.html", "missing"])
+
+
+def test_a_directory_with_brackets_is_no_pattern(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "[shop]").mkdir()
+    (tmp_path / "[shop]" / "a.html").touch()
+    monkeypatch.chdir(tmp_path / "[shop]")
+    assert parsers.watched_files("a.html") == (str(tmp_path / "[shop]" / "a.html"),)
+    [pattern] = parsers.watched_files("*.html")
+    assert glob.glob(pattern) == [str(tmp_path / "[shop]" / "a.html")]  # noqa: PTH207 - as the pattern is used
+    with pytest.raises(ValueError, match="is not there"):
+        parsers.watched_files("missing")
+
+
+@pytest.mark.parametrize("value", [3, b"x", {"a": 1}, [3], [""], ""])
+def test_watched_files_are_paths(value: object):
+    with pytest.raises(ValueError, match="must be a path"):
+        parsers.watched_files(value)
 
 
 def test_the_start_directory_keeps_its_symbolic_link(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -50,3 +50,6 @@ class Settings(
 
 ROWS: dict[str, Row] = rows(TABLES)
 """Every row by its setting's name, in the order of the table."""
+
+HOOKS: tuple[str, ...] = tuple(rows({"": HookSettings}))
+"""The settings that are server hooks."""
