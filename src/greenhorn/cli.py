@@ -2,13 +2,17 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
-from greenhorn import __version__
 from greenhorn.app import load_app
-from greenhorn.config import Configuration, Settings, load_configuration
+from greenhorn.config import Configuration, load_configuration
+from greenhorn.config.hooks import hook_name
 from greenhorn.errors import AppLoadError, ConfigError
-from greenhorn.master.arbiter import Arbiter, find_worker_class
+from greenhorn.master.arbiter import Arbiter
+from greenhorn.master.generation import Generation
+from greenhorn.master.handover import Handover
+from greenhorn.master.process import Launch, daemonize
+from greenhorn.master.surroundings import Surroundings
 from greenhorn.net.listener import parse_address
 
 INTERRUPTED = 130
@@ -26,12 +30,17 @@ def main(argv: list[str] | None = None) -> int:
     """
     open_standard_streams()
     try:
-        return _run(load_configuration(argv))
+        return _run(sys.argv[1:] if argv is None else argv)
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ConfigError, AppLoadError) as wrong:
-        print(f"greenhorn: error: {wrong}", file=sys.stderr)
+        print(describe(wrong), file=sys.stderr)
         return 1
+
+
+def describe(wrong: Exception) -> str:
+    """What is said of a start that fails."""
+    return f"greenhorn: error: {wrong}"
 
 
 def open_standard_streams() -> None:
@@ -45,50 +54,47 @@ def open_standard_streams() -> None:
             setattr(sys, name, os.fdopen(fd, "w" if fd else "r", closefd=False))
 
 
-def _run(configuration: Configuration) -> int:
+def _run(arguments: Sequence[str]) -> int:
+    surroundings = Surroundings()
+    handover = Handover(surroundings)
+    configuration = load_configuration(arguments, surroundings.environ)
     settings = configuration.settings
     for warning in configuration.warnings:
         print(f"greenhorn: warning: {warning}", file=sys.stderr)
-    surround(settings)
+    surroundings.enter(settings)
     if settings.print_config:
         print("\n".join(listing(configuration)), flush=True)
     if settings.wsgi_app is None and settings.print_config and not settings.check_config:
         return 0
-    if settings.wsgi_app is None:
-        raise ConfigError(
-            "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "
-            "or set wsgi_app in a configuration file"
-        )
+    generation = Generation.of(settings)
     if settings.check_config or settings.print_config:
-        check(settings, settings.wsgi_app)
+        check(generation)
         return 0
-    return Arbiter(settings).run()
+    if not settings.daemon or handover.predecessor:
+        launch = Launch()
+    else:
+        if "NOTIFY_SOCKET" in surroundings.environ:
+            print(
+                "greenhorn: warning: daemon: a service manager that is told of the start wants it off", file=sys.stderr
+            )
+        launch = daemonize()
 
+    def read() -> Configuration:
+        return load_configuration(arguments, surroundings.environ, again=True)
 
-def surround(settings: Settings) -> None:
-    """Give the process the directory, the sys.path and the environment that the application is to find.
-
-    Raises ConfigError for a directory that cannot be entered.
-    """
     try:
-        os.chdir(settings.chdir)
-    except OSError as wrong:
-        raise ConfigError(f"chdir = {settings.chdir!r}: cannot be entered: {wrong.strerror}") from None
-    first = [os.path.abspath(path) for path in settings.pythonpath]  # noqa: PTH100 - sys.path holds text
-    wanted = list(dict.fromkeys([*first, settings.chdir]))
-    sys.path[:] = wanted + [path for path in sys.path if path not in wanted]
-    for assignment in settings.raw_env:
-        name, _, value = assignment.partition("=")
-        os.environ[name] = value
-    os.environ["SERVER_SOFTWARE"] = f"greenhorn/{__version__}"
+        return Arbiter(configuration, read, surroundings, handover, launch).run()
+    except (ConfigError, AppLoadError) as wrong:
+        launch.failed(describe(wrong), 1)
+        raise
 
 
-def check(settings: Settings, app_module: str) -> None:
-    """Check addresses and worker class, and load the application. Raises ConfigError and AppLoadError."""
+def check(generation: Generation) -> None:
+    """Check addresses, and load the application. Raises ConfigError and AppLoadError."""
+    settings = generation.settings
     for address in settings.bind:
         parse_address(address)
-    find_worker_class(settings.worker_class)
-    load_app(app_module)
+    load_app(settings.wsgi_app or "")
 
 
 def listing(configuration: Configuration) -> Iterator[str]:
@@ -97,5 +103,7 @@ def listing(configuration: Configuration) -> Iterator[str]:
     longest = max(map(len, values))
     for name in sorted(values):
         value = values[name]
+        if callable(value):
+            value = hook_name(value)
         shown = repr(dict(value) if isinstance(value, Mapping) else value)
         yield f"{name:{longest}} = {shown:{WIDEST_VALUE}}  # {configuration.origins[name]}"

@@ -1,281 +1,347 @@
 """The master: one thread, one selector over signals and the children's channels."""
 
-import math
 import os
 import selectors
 import signal
-import socket
-import sys
 import time
-from importlib import import_module
+from collections.abc import Callable
+from pathlib import Path
 
 import greenhorn
-from greenhorn.config import Settings
-from greenhorn.errors import ConfigError
-from greenhorn.master.child import Child, describe_end
+from greenhorn.config import Configuration
+from greenhorn.errors import AppLoadError, ConfigError
+from greenhorn.master.fleet import HURRY, TICK, Fleet, call_hook
+from greenhorn.master.generation import Generation
+from greenhorn.master.handover import Handover
+from greenhorn.master.pidfile import Pidfile
+from greenhorn.master.process import Launch, become, set_title
+from greenhorn.master.reload import Reload
+from greenhorn.master.server import Server
 from greenhorn.master.signals import DUMP, Signals
-from greenhorn.net.listener import Listener, listen_all, parse_address
-from greenhorn.observe.access import AccessLog
+from greenhorn.master.surroundings import Surroundings
+from greenhorn.master.systemd import Notifier, activated_sockets
+from greenhorn.net.listener import Address, adopt
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.base import BOOT_FAILED, STOPPING, Worker
+from greenhorn.workers.base import BOOT_FAILED, Worker
 
-WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
-"""Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
-TICK = 1.0
-LOAD_FAILED = 4
-SHORTEST_LIFE = 10.0
-"""Seconds: a worker that dies younger delays the next one, longer each time."""
-FIRST_DELAY = 0.25
-LONGEST_DELAY = 30.0
-LONGEST_DELAY_OF_READY = 5.0
-"""The same for workers that were ready when they died: each one serves for a while at least."""
-HURRY = 2.0
-"""Seconds that a quick stop gives the workers."""
+CRASHED = 255
+"""gunicorn's exit code of a master that fails itself."""
 
 
-def find_worker_class(name: str) -> type[Worker]:
-    """The worker class of this name; raises `ConfigError` for one that greenhorn does not have."""
-    path = WORKERS.get(name)
-    if path is None:
-        raise ConfigError(f"worker_class: {name!r} is not available; choose from: {', '.join(sorted(WORKERS))}")
-    module, _, attribute = path.partition(":")
-    found: type[Worker] = getattr(import_module(module), attribute)
-    return found
+class Arbiter(Server):
+    """The master process: binds, keeps the workers, obeys signals, stops. It accepts nothing itself.
 
-
-class Arbiter:
-    """The master process: binds, spawns workers, replaces the dead, and stops all of them. It accepts nothing itself.
-
-    Raises `ConfigError` for settings that cannot be followed. Main thread only.
+    `read` reads the configuration anew; `surroundings` are entered already; `launch` is told how the start went. Raises
+    `ConfigError` for settings that cannot be followed, and `AppLoadError` with preload_app. Main thread only.
     """
 
-    def __init__(self, settings: Settings) -> None:
-        self.settings = settings
-        self.log = Logger(settings.errorlog, settings.loglevel)
-        self.access = AccessLog(settings.accesslog) if settings.accesslog else None
-        self.pid = os.getpid()
-        self.children: dict[int, Child] = {}
-        self.listeners: list[Listener] = []
-        self._worker_class = find_worker_class(settings.worker_class)
+    def __init__(
+        self,
+        configuration: Configuration,
+        read: Callable[[], Configuration],
+        surroundings: Surroundings,
+        handover: Handover,
+        launch: Launch | None = None,
+    ) -> None:
+        super().__init__()
+        self.cfg = configuration.settings
+        self.log = Logger(self.cfg.errorlog, self.cfg.loglevel)
+        self.handover = handover
+        self.generation = Generation.of(self.cfg)
+        self._launch = launch or Launch()
+        self._environ = surroundings.environ
+        self._notifier = Notifier(surroundings.environ, self.pid)
         self._signals = Signals()
         self._selector = selectors.DefaultSelector()
-        self._age = 0
-        self._was_ready = False
-        """Whether a worker ever was: until then one that cannot boot ends the start."""
-        self._delay = 0.0
-        self._spawn_at = 0.0
-        self._slowed_at = 0.0
+        self.fleet = Fleet(self, self._selector)
+        self._reload = Reload(self, read, surroundings, self._take_over)
+        self._pidfile: Pidfile | None = None
+        self._pidfile_path = ""
+        self._stop_at: float | None = None
+        """When TERM takes effect that was delayed."""
+        self._told_ready = False
         self._exit_code: int | None = None
+
+    # Its life.
 
     def run(self) -> int:
         """Serve until told to stop; returns the exit code. In a worker's process it never returns."""
-        self._start()
-        while self._exit_code is None:
-            self._spawn_missing()
-            self._wait(self._nap())
-            for name in self._signals.read():
-                self._obey(name)
-            self._reap()
-            self._retire()
-            self._abort_silent()
-        self.log.info("Shutting down: Master")
-        return self._exit_code
+        try:
+            self._start()
+            while self._exit_code is None:
+                self._turn()
+        except (ConfigError, AppLoadError):
+            self._reload.close_sockets()
+            if self._pidfile is not None:
+                self._pidfile.release()
+            raise
+        except Exception:
+            self.log.exception("The master fails")
+            self._stop(signal.SIGTERM, self.cfg.graceful_timeout, CRASHED)
+        self.log.info("Shutting down: %s", self.master_name)
+        self.call_safely("on_exit")
+        if self._pidfile is not None:
+            self._pidfile.release()
+        return self._exit_code or 0
 
     def _start(self) -> None:
         self.log.info("Starting greenhorn %s", greenhorn.__version__)
-        addresses = [parse_address(text) for text in self.settings.bind]
-        self.listeners = listen_all(addresses, self.settings.backlog)
+        self.num_workers = self.cfg.workers
+        self._take_pidfile()
+        self.call("on_starting")
         self._signals.install()
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
-        for listener in self.listeners:
+        self._listen()
+        self._set_title()
+        for listener in self.LISTENERS:
             self.log.info("Listening at: %s (%d)", listener, self.pid)
-        self.log.info("Using worker: %s", self.settings.worker_class)
-        if not self.settings.workers:
+        self.log.info("Using worker: %s", self.cfg.worker_class)
+        if not self.cfg.workers:
             self.log.warning("workers is 0: nobody serves")
+        self.generation.preload(None, self.log)
+        self.call("when_ready")
+        self.fleet.current = self.generation
+
+    def _listen(self) -> None:
+        self._reload.activated = [
+            adopt(fd, Address(fd=fd, name=name)) for fd, name in activated_sockets(self._environ, self.pid)
+        ]
+        inherited = self.handover.inherited()
+        self.generation.open(inherited, self._reload.activated)
+        self._reload.keep(self.generation, inherited.values())
+        self.generation.hand_files_over(self.log)
+
+    def _turn(self) -> None:
+        self.fleet.turn()
+        self._wait(self._nap())
+        for name in self._signals.read():
+            self._obey(name)
+        if self._exit_code is not None:
+            return
+        self._reap()
+        self._reload.begin_with_changed_files()
+        self._tell_outside()
+        if self.handover.promoted():
+            self._promote()
+        if self._stop_at is not None and time.monotonic() >= self._stop_at:
+            self._stop(signal.SIGTERM, self.cfg.graceful_timeout)
+
+    def _nap(self) -> float:
+        until = TICK if self._stop_at is None else max(0.0, self._stop_at - time.monotonic())
+        return min(self.fleet.nap(), self._notifier.watchdog, until)
 
     def _wait(self, timeout: float) -> None:
         """Sleep until a signal or a child's line comes, and read the lines."""
         for key, _ in self._selector.select(timeout):
-            child = key.data
-            if child is not None:
-                if not child.listen():
-                    self._selector.unregister(child.channel)
-                elif child.ready:
-                    self._was_ready = True
+            if key.data is not None:
+                self.fleet.heard(key.data)
+
+    def _reap(self) -> None:
+        for pid in self.fleet.reap():
+            if pid == self.handover.successor:
+                self.handover.successor = 0
+                self.log.warning("The second master (pid:%d) has ended; this one goes on", pid)
+
+    def _tell_outside(self) -> None:
+        """Tell whoever started this process, and systemd, what there is to tell."""
+        status = f"{self.fleet.serving()} of {self.num_workers} workers serve"
+        if self.fleet.was_ready and not self._told_ready:
+            self._told_ready = True
+            self._launch.succeeded()
+            self._notifier.ready(status)
+        elif self._told_ready and self._stop_at is None:
+            self._notifier.status(status)
+        self._notifier.beat(time.monotonic())
 
     def _obey(self, name: str) -> None:
-        if name == "CHLD":
+        if name == "CHLD" or self._exit_code is not None:
             return  # the loop reaps at each turn
         self.log.info("Handling signal: %s", name.lower())
         if name == "TERM":
-            self._stop(signal.SIGTERM, self.settings.graceful_timeout)
+            self._terminate()
         elif name in ("INT", "QUIT"):
             self._stop(signal.SIGQUIT, HURRY)
+        elif name == "HUP":
+            self._hang_up()
+        elif name in ("TTIN", "TTOU"):
+            self._count(1 if name == "TTIN" else -1)
+        elif name == "USR1":
+            self._reopen_logs()
+        elif name == "USR2":
+            self._upgrade()
+        elif name == "WINCH":
+            self._withdraw()
         elif name == DUMP:
-            for child in self.children.values():
-                if child.ready:
-                    child.kill(signal.SIGUSR2)
+            self.fleet.tell_ready(signal.SIGUSR2)
+
+    def _count(self, more: int) -> None:
+        if self.num_workers + more >= 1:
+            try:
+                self.num_workers += more
+            except ConfigError as error:
+                self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
+
+    def _reopen_logs(self) -> None:
+        try:
+            self.log.reopen_files()
+            if self.generation.access is not None:
+                self.generation.access.reopen()
+        except OSError as error:
+            self.log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said
+        self.generation.hand_files_over(self.log)
+        self.fleet.tell_ready(signal.SIGUSR1)
+
+    def _set_title(self) -> None:
+        set_title("master", self.proc_name + (".2" if self.handover.predecessor else ""))
+
+    def _take_pidfile(self) -> None:
+        if self.cfg.pidfile is not None:
+            self._pidfile_path = str(Path(self.cfg.pidfile).absolute())
+            pidfile = Pidfile(self._pidfile_path + (".2" if self.handover.predecessor else ""))
+            told = pidfile.acquire()
+            self._pidfile = pidfile
+            if told:
+                self.log.info("%s", told)
+
+    # Reload.
+
+    def _hang_up(self) -> None:
+        if self._stop_at is None:
+            self._notifier.reloading()
+            self._reload.begin()
+            if self.fleet.candidate is None:
+                self._ready_again()
+
+    def _ready_again(self) -> None:
+        self._notifier.ready(f"{self.fleet.serving()} of {self.num_workers} workers serve")
+
+    def _take_over(self, generation: Generation) -> None:
+        """Let the master itself go by another generation from now on. Raises `ConfigError`."""
+        settings = generation.settings
+        self.log = Logger(settings.errorlog, settings.loglevel)
+        self.generation, self.cfg = generation, settings
+        generation.hand_files_over(self.log)
+        if self._pidfile is not None:
+            self._pidfile.rewrite()
+        self._set_title()
+
+    def accepted(self, generation: Generation, before: Generation) -> None:
+        """Let go of the generation before, since the new one serves. The fleet calls it."""
+        self._reload.accepted(generation, before)
+        self.log.info("The new generation serves, and the old workers leave")
+        self._ready_again()
+
+    def given_up(self, generation: Generation, why: str) -> None:
+        """Go back to the generation before. The fleet calls it."""
+        self._reload.go_back(generation, why)
+        self._ready_again()
+
+    # An upgrade.
+
+    def _upgrade(self) -> None:
+        if self.handover.shared:
+            self.log.warning("USR2 does nothing while there is a second master")
+            return
+        try:
+            self.handover.start(self.LISTENERS, lambda: self.call("pre_exec"), self.log)
+        except OSError as error:
+            self.log.error("The second master cannot be started: %s", error)  # noqa: TRY400 - said
         else:
-            self.log.warning("Signal %s does nothing in greenhorn %s", name, greenhorn.__version__)
+            self.log.info("The second master is started (pid:%d)", self.handover.successor)
 
-    # Workers.
+    def _withdraw(self) -> None:
+        """WINCH: leave the work to a second master. A terminal sends it as well, whenever its size changes."""
+        if self.cfg.daemon or self.handover.successor:
+            self.log.info("The workers leave; HUP brings them back")
+            self._reload.withdraw()
+        else:
+            self.log.debug("WINCH does nothing but in the background or beside a second master")
 
-    def _missing(self) -> int:
-        """How many workers there are too few, not counting those that are about to leave."""
-        return self.settings.workers - sum(not child.retiring for child in self.children.values())
-
-    def _spawn_missing(self) -> None:
-        while self._missing() > 0 and time.monotonic() >= self._spawn_at:
-            try:
-                self._spawn()
-            except OSError as error:  # of processes, memory or descriptors: there may be some again soon
-                self._spawn_at = time.monotonic() + TICK
-                self.log.error("Cannot start a worker: %s; trying again in %.0f s", error, TICK)  # noqa: TRY400 - said
-
-    def _nap(self) -> float:
-        """Seconds until there is something to do unasked."""
-        if self._missing() > 0:
-            return max(0.0, min(TICK, self._spawn_at - time.monotonic()))
-        return TICK
-
-    def _spawn(self) -> None:
-        self._age += 1
-        ours, theirs = socket.socketpair()
-        worker = self._worker_class(self._age, self.settings, self.listeners, self.log, self.access, theirs)
-        sys.stdout.flush()
-        sys.stderr.flush()
-        signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
+    def _promote(self) -> None:
+        """Be the only master from now on: the first one has left."""
+        self.log.info("The first master has left; this one takes its place")
         try:
-            pid = os.fork()
-        except OSError:
-            signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-            ours.close()
-            theirs.close()
-            raise
-        if not pid:
-            self._become(worker, ours)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)
-        theirs.close()
-        child = self.children[pid] = Child(pid, ours)
-        self._selector.register(child.channel, selectors.EVENT_READ, child)
-
-    def _become(self, worker: Worker, ours: socket.socket) -> None:
-        """Be the worker from here on: let go of what is the master's, run, exit. Only in the child."""
-        signal.set_wakeup_fd(-1)
-        ours.close()
-        self._selector.close()
-        self._signals.close()
-        for sibling in self.children.values():
-            sibling.close()
-        self.log.info("Booting worker with pid: %d", os.getpid())
-        try:
-            code = worker.boot()
-        except OSError:
-            self.log.exception("Exception in worker process")  # it must not reach the master's code above
-            code = BOOT_FAILED
-        sys.exit(code)
-
-    def _reap(self) -> None:
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                return
-            if not pid:
-                return
-            child = self.children.pop(pid, None)
-            if child is not None:
-                self._bury(child, status)
-
-    def _bury(self, child: Child, status: int) -> None:
-        """Take note of a worker's end, and of what it means for the next one."""
-        if child.channel in self._selector.get_map():
-            child.listen()
-            self._selector.unregister(child.channel)
-        child.close()
-        self._was_ready = self._was_ready or child.ready
-        code = os.waitstatus_to_exitcode(status)
-        if self._exit_code is not None:
-            return
-        if child.retiring:
-            self.log.info("Worker (pid:%d) %s", child.pid, describe_end(status, expected=True))
-            return
-        if code in (BOOT_FAILED, LOAD_FAILED) and not child.ready and not self._was_ready:
-            self.log.error("Worker (pid:%d) cannot boot: giving up", child.pid)
-            self._stop(signal.SIGTERM, self.settings.graceful_timeout, code)
-            return
-        now = time.monotonic()
-        lived_long = now - child.born >= SHORTEST_LIFE
-        if lived_long:
-            self._delay = 0.0
-        self._spawn_at = now + self._delay
-        tell = self.log.error if status else self.log.info  # code 0: somebody told it to leave
-        tell(
-            "Worker (pid:%d) %s%s",
-            child.pid,
-            describe_end(status, expected=child.aborted),
-            f"; the next one starts in {self._delay:.2g} s" if self._delay else "",
-        )
-        if lived_long or child.born >= self._slowed_at:  # older ones died of the same cause as the one before
-            longest = LONGEST_DELAY_OF_READY if child.ready else LONGEST_DELAY
-            self._delay = min(max(FIRST_DELAY, 2 * self._delay), longest)
-            self._slowed_at = now
-
-    def _retire(self) -> None:
-        """Tell workers to leave that asked for it, once as many others are ready."""
-        now = time.monotonic()
-        others = sum(child.ready and not child.retiring for child in self.children.values())
-        for child in self.children.values():
-            if not child.retiring:
-                continue
-            if child.leave_by == math.inf and others >= self.settings.workers:
-                self.log.info("Worker (pid:%d) is exchanged", child.pid)
-                child.leave_by = now + self.settings.graceful_timeout + HURRY
-                child.kill(signal.SIGTERM)
-            elif now > child.leave_by:
-                child.kill(signal.SIGKILL)
-
-    def _abort_silent(self) -> None:
-        """End the workers whose loop does not turn any more."""
-        timeout = self.settings.timeout
-        if not timeout:
-            return
-        now = time.monotonic()
-        for child in self.children.values():
-            if child.ready and now - child.last_beat > timeout:
-                if not child.aborted:
-                    self.log.critical("WORKER TIMEOUT (pid:%d)", child.pid)
-                    child.aborted = True
-                    child.kill(signal.SIGABRT)
-                else:
-                    child.kill(signal.SIGKILL)
+            if self._pidfile is not None:
+                self._pidfile.rename(self._pidfile_path)
+        except ConfigError as error:
+            self.log.error("%s", error)  # noqa: TRY400 - said
+        self._set_title()
+        self._notifier.hand_over(self.pid)
+        self._ready_again()
 
     # The end.
+
+    def cannot_start(self, why: str, code: int) -> None:
+        """End, since the first worker could not boot. The fleet calls it."""
+        self.log.error("Cannot start: %s", why)
+        self._launch.failed(why, code)
+        self._stop(signal.SIGTERM, self.cfg.graceful_timeout, code)
+
+    def _terminate(self) -> None:
+        delay = self.cfg.shutdown_delay
+        if not delay or self._stop_at is not None:
+            self._stop(signal.SIGTERM, self.cfg.graceful_timeout)
+            return
+        self._stop_at = time.monotonic() + delay
+        self._notifier.stopping(delay + self.cfg.graceful_timeout + HURRY)
+        self.fleet.announce_stop()
+        self.log.info("Stopping in %d s (shutdown_delay); until then requests are served", delay)
 
     def _stop(self, number: int, patience: float, exit_code: int = 0) -> None:
         """Stop all workers within `patience` seconds, and end the loop with `exit_code`."""
         self._exit_code = exit_code
-        for child in self.children.values():
-            child.kill(number)
+        if self.handover.successor:
+            self._notifier.hand_over(self.handover.successor)
+        else:
+            self._notifier.stopping(patience + HURRY)
+        fleet = self.fleet
+        fleet.stop(number, others_serve=self.handover.shared)
         # The workers have the listening sockets as well, and serve what already waits in them.
-        self._close_listeners()
+        self._reload.close_sockets()
         deadline = time.monotonic() + patience
-        while self.children and time.monotonic() < deadline:
+        while fleet.children and time.monotonic() < deadline:
             self._wait(min(TICK, max(0.0, deadline - time.monotonic())))
             self._reap()
-            if {"INT", "QUIT"} & set(self._signals.read()) and number != signal.SIGQUIT:
+            self._notifier.beat(time.monotonic())
+            if {"INT", "QUIT"} & set(self._signals.read()):
+                deadline = min(deadline, time.monotonic() + (HURRY if number != signal.SIGQUIT else 0))
                 number = signal.SIGQUIT
-                deadline = min(deadline, time.monotonic() + HURRY)
-                for child in self.children.values():
-                    child.kill(number)
-        for child in self.children.values():
+                fleet.tell_all(number)
+        for child in fleet.children.values():
             self.log.warning("Worker (pid:%d) did not stop in time and is killed", child.pid)
             child.kill(signal.SIGKILL)
-        while self.children:
+        while fleet.children:
             self._wait(0.1)
             self._reap()
 
-    def _close_listeners(self) -> None:
-        for listener in self.listeners:
-            listener.close(unlink=True)
-        self.listeners.clear()
+    # Workers, in their own processes.
+
+    def become(self, worker: Worker, generation: Generation) -> int:
+        """Be the worker from here on, and return the exit code. Only in the child; the fleet calls it."""
+        code = BOOT_FAILED
+        settings = generation.settings
+
+        def settle_in() -> None:
+            call_hook(settings.post_fork, "post_fork", self, worker)
+            become(generation.identity)
+
+        try:
+            # Let go of what is the master's.
+            signal.set_wakeup_fd(-1)
+            self._selector.close()
+            self._signals.close()
+            self._launch.forget()
+            if self._pidfile is not None:
+                self._pidfile.forget()
+            self.generation, self.cfg = generation, settings
+            set_title("worker", self.proc_name)
+            worker.pid = os.getpid()
+            self.log.info("Booting worker with pid: %d", worker.pid)
+            code = worker.boot(settle_in)
+        except Exception:
+            self.log.exception("Exception in worker process")  # it must not reach the master's code above
+        try:
+            call_hook(settings.worker_exit, "worker_exit", self, worker)
+        except ConfigError as error:
+            self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
+        return code

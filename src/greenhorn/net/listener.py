@@ -5,8 +5,9 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from greenhorn.errors import ConfigError
@@ -16,16 +17,20 @@ LISTEN_STATE = "0A"
 
 
 class Address(NamedTuple):
-    """Where to listen: a host and port, a path of a unix socket, or a descriptor that is open already."""
+    """Where to listen: a host and port, a path of a unix socket, or a descriptor that is open already.
+
+    A descriptor has a number, or the name that a service manager gave it.
+    """
 
     host: str = ""
     port: int = 0
     path: str = ""
     fd: int = -1
+    name: str = ""
 
     def __str__(self) -> str:
-        if self.fd >= 0:
-            return f"fd://{self.fd}"
+        if self.fd >= 0 or self.name:
+            return f"fd://{self.name or self.fd}"
         if self.path:
             return f"unix:{self.path}"
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
@@ -45,9 +50,11 @@ def parse_address(text: str) -> Address:
         return Address(path=path)
     if text.startswith("fd://"):
         number = text.removeprefix("fd://")
-        if not (number.isascii() and number.isdigit()):
-            raise ConfigError(f"bind: {text!r} has no descriptor's number; write fd://3")
-        return Address(fd=int(number))
+        if number.isascii() and number.isdigit():
+            return Address(fd=int(number))
+        if not re.fullmatch(r"[\w.-]{1,255}", number, re.ASCII):
+            raise ConfigError(f"bind: {text!r} has neither a descriptor's number nor a name; write fd://3 or fd://web")
+        return Address(name=number)
     rest = text.removeprefix("tcp://")
     if "://" in rest:
         raise ConfigError(f"bind: {text!r} has an unknown scheme; tcp://, unix: and fd:// are known")
@@ -68,16 +75,69 @@ def _parse_port(port: str | None, text: str) -> int:
     return int(port)
 
 
-class Listener:
-    """A bound, listening, non-blocking socket that the children of this process inherit."""
+class Manner(NamedTuple):
+    """How sockets are bound."""
 
-    def __init__(self, sock: socket.socket, *, path: str = "") -> None:
+    backlog: int = 2048
+    umask: int = 0
+    """What is taken away from the permissions of a unix socket."""
+    uid: int = -1
+    """Owner and group of unix sockets; -1 leaves them."""
+    gid: int = -1
+    reuse_port: bool = False
+    """Whether each worker gets a TCP socket of its own, with a queue of its own."""
+
+
+class Listener:
+    """A bound, listening, non-blocking socket that the children of this process inherit.
+
+    `reserved` ones are bound only: each worker listens at the same address by itself (`own`). A socket that was
+    `lent`, as by a service manager, is not unlinked.
+    """
+
+    def __init__(
+        self, sock: socket.socket, address: Address, *, path: str = "", reserved: bool = False, lent: bool = False
+    ) -> None:
         sock.setblocking(False)
         self.socket = sock
+        self.address = address
         self.fd = sock.fileno()
+        self.reserved = reserved
+        self.lent = lent
         self._path = path
         self._identity = Path(path).stat().st_ino if path else 0
         self.name = self._name()
+
+    # What hooks written for gunicorn ask of a listening socket.
+
+    @property
+    def sock(self) -> socket.socket:
+        """The socket itself."""
+        return self.socket
+
+    @property
+    def cfg_addr(self) -> tuple[str, int] | str:
+        """The address as it was asked for."""
+        return self.address.path or (self.address.host, self.address.port)
+
+    def getsockname(self) -> object:
+        """The address as the kernel has it."""
+        return self.socket.getsockname()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self.fd
+
+    def own(self, backlog: int) -> "Listener":
+        """This listener, or in place of a reserved one another at its address; raises `OSError`. In a worker."""
+        if not self.reserved:
+            return self
+        own = socket.socket(self.socket.family, self.socket.type, self.socket.proto)
+        _prepare(own, only_ipv6=_only_ipv6(self.socket), reuse_port=True)
+        own.bind(self.socket.getsockname())
+        own.listen(backlog)
+        self.close()
+        return Listener(own, self.address)
 
     def _name(self) -> tuple[str, str]:
         """Host and port as they go into SERVER_NAME and SERVER_PORT; the path and "" of a unix socket."""
@@ -115,67 +175,95 @@ class Listener:
                     Path(self._path).unlink()
 
 
-def listen_all(addresses: Sequence[Address], backlog: int) -> list[Listener]:
+def listen_all(
+    addresses: Sequence[Address], manner: Manner, existing: Mapping[Address, Listener] = MappingProxyType({})
+) -> list[Listener]:
     """Listen at all of `addresses`, or at none. Raises `ConfigError` that says why, and who holds a busy port.
 
-    `[::]` takes IPv4 clients as well, unless an IPv4 address with the same port is among the others.
+    Those of `existing` are taken as they are. `[::]` takes IPv4 clients as well, unless an IPv4 address with the same
+    port is among the others.
     """
     listeners: list[Listener] = []
     ports_of_ipv4 = {address.port for address in addresses if address.host and ":" not in address.host}
     try:
         for address in addresses:
-            listeners.append(listen(address, backlog, only_ipv6=address.port in ports_of_ipv4))  # noqa: PERF401 - closed below
+            known = existing.get(address)
+            if known is None or known.reserved is not (manner.reuse_port and bool(address.host)):
+                known = listen(address, manner, only_ipv6=address.port in ports_of_ipv4)
+            elif not known.reserved:
+                known.socket.listen(manner.backlog)
+            listeners.append(known)
     except ConfigError:
         for listener in listeners:
-            listener.close(unlink=True)
+            if listener not in existing.values():
+                listener.close(unlink=True)
         raise
     return listeners
 
 
-def listen(address: Address, backlog: int, *, only_ipv6: bool = False) -> Listener:
+def listen(address: Address, manner: Manner, *, only_ipv6: bool = False) -> Listener:
     """Bind `address` and listen. Raises `ConfigError` that says why it cannot, and who holds a busy port."""
+    if address.name:
+        raise ConfigError(f"cannot listen at {address}: no socket of that name was passed on (LISTEN_FDNAMES)")
     if address.fd >= 0:
-        return _adopt(address)
+        return adopt(address.fd, address)
     try:
-        return _listen_unix(address, backlog) if address.path else _listen_tcp(address, backlog, only_ipv6=only_ipv6)
+        return _listen_unix(address, manner) if address.path else _listen_tcp(address, manner, only_ipv6=only_ipv6)
     except UnicodeError:
         raise ConfigError(f"cannot listen at {address}: {address.host!r} is no host name") from None
     except OSError as error:
         raise ConfigError(f"cannot listen at {address}: {_reason(error, address)}") from error
 
 
-def _adopt(address: Address) -> Listener:
+def adopt(fd: int, address: Address, *, lent: bool = True) -> Listener:
+    """Take over a descriptor that somebody else opened, for `address`; raises `ConfigError`.
+
+    `lent`: a unix socket's path stays the other's.
+    """
     try:
-        sock = socket.socket(fileno=address.fd)
+        sock = socket.socket(fileno=fd)
     except OverflowError:
         raise ConfigError(f"cannot listen at {address}: there is no such descriptor") from None
     except OSError as error:
         raise ConfigError(f"cannot listen at {address}: {error.strerror}") from error
-    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+    reserved = not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+    if reserved and (lent or not address.host):
         sock.detach()  # it is somebody else's
         raise ConfigError(f"cannot listen at {address}: the descriptor is no listening socket")
-    return Listener(sock)
+    path = address.path if not lent and Path(address.path).is_socket() else ""
+    return Listener(sock, address, path=path, reserved=reserved, lent=lent)
 
 
-def _listen_tcp(address: Address, backlog: int, *, only_ipv6: bool) -> Listener:
+def _only_ipv6(sock: socket.socket) -> bool:
+    return sock.family == socket.AF_INET6 and bool(sock.getsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY))
+
+
+def _prepare(sock: socket.socket, *, only_ipv6: bool, reuse_port: bool) -> None:
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if reuse_port:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    # Connections inherit it: an answer must not wait for the acknowledgement of the piece before it.
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    if sock.family == socket.AF_INET6:
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
+
+
+def _listen_tcp(address: Address, manner: Manner, *, only_ipv6: bool) -> Listener:
     found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
     sock = socket.socket(family, kind, protocol)
     try:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        # Connections inherit it: an answer must not wait for the acknowledgement of the piece before it.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, only_ipv6)
+        _prepare(sock, only_ipv6=only_ipv6, reuse_port=manner.reuse_port)
         sock.bind(resolved)
-        sock.listen(backlog)
+        if not manner.reuse_port:
+            sock.listen(manner.backlog)
     except OSError:
         sock.close()
         raise
-    return Listener(sock)
+    return Listener(sock, address, reserved=manner.reuse_port)
 
 
-def _listen_unix(address: Address, backlog: int) -> Listener:
+def _listen_unix(address: Address, manner: Manner) -> Listener:
     path = address.path
     if Path(path).exists():
         if not Path(path).is_socket():
@@ -184,16 +272,18 @@ def _listen_unix(address: Address, backlog: int) -> Listener:
             raise ConfigError(f"cannot listen at {address}: another process listens there")
         Path(path).unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    mask = os.umask(0)  # a proxy that runs as another user is to connect, as with gunicorn's default umask
+    mask = os.umask(manner.umask)
     try:
         sock.bind(path)
-        sock.listen(backlog)
+        if (manner.uid, manner.gid) != (-1, -1):
+            os.chown(path, manner.uid, manner.gid)
+        sock.listen(manner.backlog)
     except OSError:
         sock.close()
         raise
     finally:
         os.umask(mask)
-    return Listener(sock, path=path)
+    return Listener(sock, address, path=path)
 
 
 def _answers(path: str) -> bool:

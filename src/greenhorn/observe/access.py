@@ -33,15 +33,31 @@ class AccessLog:
 
     def __init__(self, target: str) -> None:
         """Open `target`: a path, or `-` for the standard output. Raises `ConfigError`."""
-        if target == "-":
-            self._fd = 1
-        else:
-            try:
-                self._fd = os.open(target, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
-            except OSError as error:
-                raise ConfigError(f"accesslog: cannot open {target!r}: {error.strerror}") from error
+        self.path = "" if target == "-" else target
+        try:
+            self._fd = self._open() if self.path else 1
+        except OSError as error:
+            raise ConfigError(f"accesslog: cannot open {target!r}: {error.strerror}") from error
         self._second = -1
         self._time = ""
+
+    def _open(self) -> int:
+        return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+
+    def reopen(self) -> None:
+        """Write to the file that has the name now, after the one that had it was renamed; raises `OSError`.
+
+        Threads may write meanwhile: the descriptor stays the same.
+        """
+        if self.path:
+            fd = self._open()
+            os.dup2(fd, self._fd, inheritable=False)
+            os.close(fd)
+
+    def close(self) -> None:
+        """Give the file back."""
+        if self.path:
+            os.close(self._fd)
 
     def answered(self, peer: tuple[str, str] | None, head: RequestHead, status: int | None, sent: int) -> None:
         """Write the line of a request that the application answered with `sent` bytes of body."""

@@ -1,6 +1,7 @@
 """The error log: gunicorn's method names and line format over the standard library's logging."""
 
 import logging
+import os
 import sys
 from typing import Any
 
@@ -79,6 +80,27 @@ class Logger:
             raise ValueError("the log is closed")
         descriptor: int = stream.fileno()
         return descriptor
+
+    @property
+    def path(self) -> str:
+        """The file that is written to; empty for the standard error stream."""
+        return self._handler.baseFilename if isinstance(self._handler, logging.FileHandler) else ""
+
+    def reopen_files(self) -> None:
+        """Write to the file that has the name now, after the one that had it was renamed; raises `OSError`.
+
+        Threads may log meanwhile: the descriptor stays the same.
+        """
+        handler: Any = self._handler
+        if self.path:
+            handler.acquire()
+            try:
+                if handler.stream is not None:
+                    handler.flush()
+                    with open(self.path, "ab") as new:  # noqa: PTH123 - text in
+                        os.dup2(new.fileno(), handler.stream.fileno(), inheritable=False)
+            finally:
+                handler.release()
 
     def stay(self) -> None:
         """Undo what an application does to loggers that it does not know when it configures logging."""

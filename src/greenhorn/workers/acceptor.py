@@ -7,6 +7,7 @@ import socket
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 
 from greenhorn.net.connection import Connection
 from greenhorn.net.kernel import poll_one
@@ -167,11 +168,12 @@ class Acceptor:
             self._poller.forget(fd)
         self._watched.clear()
 
-    def end(self, backlog: int) -> None:
-        """Accept what already waits, up to `backlog` of each listener, and then close them."""
+    def end(self, backlog: int, others_serve: AbstractSet[int]) -> None:
+        """Accept what already waits, up to `backlog` of each listener that no other serves; then close all of them."""
         self._stop()
         for listener in self._all:
-            self._accept(listener, backlog)
+            if listener.fd not in others_serve:
+                self._accept(listener, backlog)
             listener.close()
         self._all = ()
 

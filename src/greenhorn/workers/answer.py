@@ -15,7 +15,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
 from greenhorn.workers.serve import answer_error, go_on, refuse, serve
 from greenhorn.workers.service import Service
-from greenhorn.wsgi.environ import Environ, build_environ
+from greenhorn.wsgi.environ import Environ
 from greenhorn.wsgi.exchange import Response, respond
 from greenhorn.wsgi.input import open_stream
 
@@ -45,7 +45,7 @@ def exchange(connection: Connection, service: Service) -> State:
         template = connection.template
         if connection.names.told_scheme:
             template = with_scheme(template, head, service)
-        environ = build_environ(template, head, body, response)
+        environ = service.make_environ(template, head, body, response)
     except HTTPError as error:
         return refuse(connection, service, error)
     failed = False

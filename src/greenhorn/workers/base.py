@@ -1,54 +1,60 @@
-"""What every worker process is: its boot order, its signals, its channel to the master, and its Service."""
+"""What every worker process is: its boot order, its signals, its channel to the master, when it wears out."""
 
 import contextlib
 import faulthandler
-import math
+import json
 import os
 import random
+import re
 import resource
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
-import greenhorn
 from greenhorn.app import load_app
 from greenhorn.config import Settings
-from greenhorn.errors import AppLoadError
-from greenhorn.http.head import Leniency, Limits
-from greenhorn.http.names import FieldNames
-from greenhorn.http.peer import Networks
-from greenhorn.http.response import server_fields
+from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
-from greenhorn.net.pace import Allotment, Buffers, Pace
-from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
+from greenhorn.workers import spew
+from greenhorn.workers.composition import build_service
+from greenhorn.workers.fault import fault_page
+from greenhorn.workers.hooked import Attendance
+from greenhorn.workers.reloader import Reloader
 from greenhorn.workers.service import Service
-from greenhorn.wsgi.environ import Environ, environ_template
+from greenhorn.workers.wear import Wear
 
-SERVER = "greenhorn"
 BOOT_FAILED = 3
 """gunicorn's exit code of a worker that ended with an exception before it was ready."""
 CRASHED = 255
 """The same, after it was ready."""
-NAMES_TOLD = 100
-"""How many dropped field names are told to the log: strangers choose them."""
+MOST_TOLD = 60000
+"""Characters of a traceback that go to the master: more than any that a person reads."""
+TELLING = 1.0
+"""Seconds that the master has to take what is told, when it is much."""
 
 DESCRIPTORS_BESIDE = 256
 """Descriptors that a worker needs beside those of its connections."""
 
 STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
 """Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
-SIGNALS = ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "WINCH", "CHLD")
+SIGNALS = ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD")
+
+Application = Callable[..., Any]
 
 
 class Worker:
     """A worker process. Made by the master before the fork; everything else happens in the child.
 
-    `channel` is the child's end of a socket pair: the worker writes lines (`ready`, `beat`) to it, and its end of
-    stream means that the master is gone.
+    `channel` is the child's end of a socket pair. The worker writes lines to it: `ready`, `beat`, `retire` (exchange
+    me), `failed TEXT` (why it cannot boot) and `changed PATH` (a file of the application), both as JSON. The master
+    writes `stopping` (say that you are not ready) and `leave FD,FD` (others go on to accept at these listeners). End of
+    stream means that the other is gone. `app` is the application if the master has loaded it.
     """
 
     def __init__(
@@ -59,6 +65,7 @@ class Worker:
         log: Logger,
         access: AccessLog | None,
         channel: socket.socket,
+        app: Application | None = None,
     ) -> None:
         self.age = age
         self.settings = settings
@@ -66,50 +73,159 @@ class Worker:
         self.log = log
         self.access = access
         self.channel = channel
-        self.pid = 0
-        self.app: Callable[..., Any]
+        self.pid: int | str = "[booting]"
+        self.ppid = os.getpid()
+        self.nr = 0
+        """Requests so far; counted if there is a reason to: max_requests or a request hook."""
+        self.alive = True
+        self.booted = False
+        self.aborted = False
+        self.wsgi = app
         self.service: Service
-        self._names_told: set[str] = set()
+        self.attendance: Attendance | None = None
+        self._stopping = False
+        self._asked = False
+        self._unread = b""
 
-    def boot(self) -> int:
-        """Run the whole life of the child and return its exit code. Main thread of the child."""
-        self.pid = os.getpid()
-        random.seed()
-        self.channel.setblocking(False)
-        wake_receiver, wake_sender = socket.socketpair()
-        for end in (wake_receiver, wake_sender):
-            end.setblocking(False)
-        self.signals = wake_receiver
-        self._wake_sender = wake_sender
-        self._init_signals()
-        self._allow_descriptors()
-        try:
-            self.app = load_app(self.settings.wsgi_app or "")
-            self.service = self._build_service()
-            self.init()
-        except AppLoadError as error:
-            self.log.stay()
-            self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
-            return error.exit_code
-        except Exception:
-            self.log.exception("Exception in worker process")
-            return BOOT_FAILED
-        self.log.stay()
-        # Again: an application may have used signals, or an event loop that does, while it was imported.
-        self._catch(_noted, *STOPPING, signal.SIGUSR2)
-        # ABRT, and what a broken extension raises, log the stacks of all threads. In C: a thread that does not let go
-        # of the interpreter lock is one of the reasons.
-        with contextlib.suppress(OSError, ValueError):  # a log without a descriptor
-            faulthandler.enable(os.dup(self.log.fileno()))
+    # What hooks written for gunicorn ask beside.
+
+    @property
+    def cfg(self) -> Settings:
+        """The settings."""
+        return self.settings
+
+    @property
+    def sockets(self) -> Sequence[Listener]:
+        """The listening sockets."""
+        return self.listeners
+
+    @property
+    def timeout(self) -> float:
+        """Half of the setting, in seconds."""
+        return self.settings.timeout / 2
+
+    def __str__(self) -> str:
+        return f"<Worker {self.pid}>"
+
+    # Its life.
+
+    def boot(self, settle_in: Callable[[], None]) -> int:
+        """Run the whole life of the child and return its exit code. Main thread of the child.
+
+        `settle_in` calls post_fork and takes on the user and group that the application runs as; it may raise `OSError`
+        and `ConfigError`.
+        """
+        code = self._prepare(settle_in)
+        if code:
+            return code
         self.log.info("Worker ready (pid: %d)", self.pid)
+        self.booted = True
         self.tell("ready")
         try:
             self.run()
         except Exception:
             self.log.exception("Exception in worker process")
             return CRASHED
+        self.alive = False
         self.log.info("Worker exiting (pid: %d)", self.pid)
         return 0
+
+    def _prepare(self, settle_in: Callable[[], None]) -> int:
+        self.pid = os.getpid()
+        random.seed()
+        self.channel.setblocking(False)
+        self.signals, self._wake_sender = socket.socketpair()
+        for end in (self.signals, self._wake_sender):
+            end.setblocking(False)
+        self._init_signals()
+        self._leave_stacks()
+        self._allow_descriptors()
+        settings = self.settings
+        try:
+            settle_in()
+            self.listeners = [listener.own(settings.backlog) for listener in self.listeners]
+            if settings.spew:
+                spew.install(sys.stdout.write)
+            self._compose(self._load)
+            if settings.post_worker_init is not None:
+                settings.post_worker_init(self)
+        except (AppLoadError, ConfigError) as error:
+            self.log.stay()
+            return self.fail(str(error), getattr(error, "exit_code", BOOT_FAILED))
+        except Exception:  # noqa: BLE001 - it is told
+            self.log.stay()
+            return self.fail(traceback.format_exc().rstrip())
+        self.log.stay()
+        # Again: an application may have used signals, or an event loop that does, while it was imported.
+        self._catch(_noted, *STOPPING, signal.SIGUSR1, signal.SIGUSR2)
+        self._leave_stacks()
+        return 0
+
+    def fail(self, why: str, code: int = BOOT_FAILED) -> int:
+        """Tell the master why this worker cannot boot, and return the exit code."""
+        self.channel.settimeout(TELLING)
+        if not self.tell("failed " + json.dumps(why[-MOST_TOLD:])):
+            self.log.error("Worker cannot boot: %s", why)
+        return code
+
+    def _compose(self, load: Callable[[], Application]) -> None:
+        """Make everything that requests need."""
+        settings = self.settings
+        self.wear = Wear(
+            (settings.max_requests, settings.max_requests_jitter),
+            (settings.max_worker_lifetime, settings.max_worker_lifetime_jitter),
+            settings.max_worker_memory,
+        )
+        self.service = build_service(settings, load(), self.log, self.access)
+        self._attend_requests()
+        self.init()
+
+    def _load(self) -> Application:
+        """The application, or, while somebody works on it, a page that shows why it cannot be loaded."""
+        settings = self.settings
+        if not settings.reload:
+            if self.wsgi is None:
+                self.wsgi = load_app(settings.wsgi_app or "")
+            return self.wsgi
+        reloader = Reloader(
+            self._tell_changed,
+            engine=settings.reload_engine,
+            extra=settings.reload_extra_files,
+            since=self.wear.born,
+            log=self.log,
+        )
+        try:
+            self.wsgi = load_app(settings.wsgi_app or "")
+        except AppLoadError as error:
+            self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
+            self.wsgi = fault_page(str(error))
+            reloader.watch(re.findall(r'^ *File "(.+?)", line \d+', str(error), re.MULTILINE))
+        reloader.start()
+        return self.wsgi
+
+    def _tell_changed(self, path: str) -> None:
+        self.tell("changed " + json.dumps(path))
+
+    def _attend_requests(self) -> None:
+        settings = self.settings
+        if settings.pre_request or settings.post_request or settings.max_requests:
+            self.attendance = Attendance(
+                self,
+                pre_request=settings.pre_request,
+                post_request=settings.post_request,
+                most=self.wear.most_requests,
+                on_worn=lambda: self.ask_exchange("max_requests is reached"),
+            )
+            self.service.make_environ = self.attendance.make_environ
+
+    def init(self) -> None:
+        """Prepare the loop, before the worker is ready; exceptions end the worker as one that cannot boot."""
+
+    def run(self) -> None:
+        """Serve until told to stop."""
+        raise NotImplementedError
+
+    # Signals.
 
     def _init_signals(self) -> None:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
@@ -117,15 +233,126 @@ class Worker:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
         self._catch(_leave, *STOPPING)
         # The master acts on these and may send them to the whole process group.
-        for name in ("HUP", "USR1", "USR2", "WINCH"):
+        for name in ("HUP", "USR1", "USR2", "WINCH", "TTIN", "TTOU"):
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
-        signal.signal(signal.SIGABRT, _abort)
+        signal.signal(signal.SIGABRT, self._abort)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
 
     def _catch(self, handler: Callable[[int, object], None], *numbers: int) -> None:
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
         for number in numbers:
             signal.signal(number, handler)
+
+    def _leave_stacks(self) -> None:
+        """Let ABRT, and what a broken extension raises, log the stacks of all threads.
+
+        In C: a thread that does not let go of the interpreter lock is one of the reasons.
+        """
+        with contextlib.suppress(OSError, ValueError):  # a log without a descriptor
+            faulthandler.enable(os.dup(self.log.fileno()))
+
+    def _abort(self, _signal: int, _frame: object) -> None:
+        """The master gave this worker up, because it does not beat any more."""
+        self.aborted = True
+        try:
+            if self.settings.worker_abort is not None:
+                self.settings.worker_abort(self)
+        except Exception:
+            self.log.exception("worker_abort failed")
+        sys.stderr.flush()
+        os._exit(1)
+
+    def follow_signals(self) -> None:
+        """Do what the signals ask for that came since the last call. The loop calls it when `signals` is readable."""
+        try:
+            numbers = self.signals.recv(4096)
+        except BlockingIOError:
+            return
+        for number in numbers:
+            if number == signal.SIGTERM:
+                self.drain()
+            elif number in (signal.SIGINT, signal.SIGQUIT):
+                self._interrupt()
+            elif number == signal.SIGUSR1:
+                self._reopen_logs()
+            elif number == signal.SIGUSR2:
+                self.dump()
+
+    def _interrupt(self) -> None:
+        self.alive = False
+        if self.settings.worker_int is not None:
+            try:
+                self.settings.worker_int(self)
+            except Exception:
+                self.log.exception("worker_int failed")
+        self.quit()
+
+    def _reopen_logs(self) -> None:
+        try:
+            self.log.reopen_files()
+            if self.access is not None:
+                self.access.reopen()
+            self._leave_stacks()
+        except OSError as error:
+            self.log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said
+
+    # What a worker class does with its own loop.
+
+    def drain(self, others_serve: AbstractSet[int] = frozenset()) -> None:
+        """Accept what already waits, but at the listeners that others serve; finish, and let `run` return."""
+        raise NotImplementedError
+
+    def quit(self) -> None:
+        """Let `run` return without waiting for anything."""
+        raise NotImplementedError
+
+    def dump(self) -> None:
+        """Log what is in flight."""
+
+    # The master.
+
+    def tell(self, line: str) -> bool:
+        """Write a line to the master, and say whether that went; a master that is gone is noticed elsewhere."""
+        data = line.encode() + b"\n"
+        try:
+            while data:
+                data = data[self.channel.send(data) :]
+        except OSError as error:
+            self.log.debug("cannot tell the master %r: %s", line[:80], error)
+            return False
+        return True
+
+    def follow_orders(self) -> bool:
+        """Do what the master has written; False once it is gone. The loop calls it when `channel` is readable."""
+        try:
+            data = self.channel.recv(4096)
+        except BlockingIOError:
+            return True
+        except OSError:
+            data = b""
+        if not data:
+            self.log.warning("The master is gone: worker %d finishes what it has and leaves", self.pid)
+            self.drain()
+            return False
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        for line in lines:
+            word, _, rest = line.decode().partition(" ")
+            if word == "stopping":
+                self._stopping = True
+                self.service.keep_alive = False
+            elif word == "leave":
+                self.drain({int(fd) for fd in rest.split(",") if fd})
+        return True
+
+    def ask_exchange(self, why: str) -> None:
+        """Ask the master for another worker in place of this one, which serves until that is ready. Any thread."""
+        if not self._asked:
+            self._asked = self.tell("retire")
+            self.log.info("%s: worker %d asks to be exchanged", why, self.pid)
+
+    def is_ready(self) -> bool:
+        """Whether load balancers should send more requests here. Any thread."""
+        return not (self._stopping or self.service.draining)
 
     def _allow_descriptors(self) -> None:
         """Raise the soft limit on descriptors as far as all connections need it, each with a temporary file."""
@@ -141,133 +368,6 @@ class Worker:
         if soft != resource.RLIM_INFINITY and soft < most + DESCRIPTORS_BESIDE:
             self.log.warning("The limit of %d descriptors does not allow %d worker_connections", soft, most)
 
-    def read_signals(self) -> list[int]:
-        """The signals that came since the last call. The worker's loop calls it when `signals` is readable."""
-        try:
-            return list(self.signals.recv(4096))
-        except BlockingIOError:
-            return []
-
-    def tell(self, line: str) -> bool:
-        """Write a line to the master, and say whether that went; a master that is gone is noticed elsewhere."""
-        try:
-            return self.channel.send(line.encode() + b"\n") > len(line)
-        except OSError as error:
-            self.log.debug("cannot tell the master %r: %s", line, error)
-            return False
-
-    def master_is_gone(self) -> bool:
-        """Whether the master has closed its end. The worker's loop calls it when `channel` is readable."""
-        try:
-            return not self.channel.recv(4096)
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-
-    def init(self) -> None:
-        """Prepare the loop, before the worker is ready; exceptions end the worker as one that cannot boot."""
-
-    def run(self) -> None:
-        """Serve until told to stop."""
-        raise NotImplementedError
-
-    def _build_service(self) -> Service:
-        settings = self.settings
-        return Service(
-            app=self.app,
-            log=self.log,
-            access=self.access,
-            limits=Limits(
-                request_line=settings.limit_request_line,
-                fields=settings.limit_request_fields,
-                field_size=settings.limit_request_field_size,
-                head=settings.limit_request_head,
-                body=settings.limit_request_body,
-            ),
-            leniency=Leniency(
-                obsolete_folding=settings.permit_obsolete_folding,
-                casefold_method=settings.casefold_http_method,
-            ),
-            keep_alive=settings.keepalive > 0,
-            body_memory=settings.body_buffer_size,
-            body_folder=settings.tmp_upload_dir,
-            body_pace=Pace.of(settings.body_timeout, settings.body_min_rate),
-            allotment=Allotment(settings.tmp_files_max),
-            streaming=settings.stream_request_body,
-            most_requests=settings.keepalive_requests or sys.maxsize,
-            queue_timeout=settings.queue_timeout or math.inf,
-            timed=settings.request_timeout > 0,
-            secure_schemes=self._secure_schemes(),
-            proxy_versions=settings.proxy_protocol,
-            proxies=Networks(settings.proxy_allow_ips),
-            fields=server_fields(SERVER),
-        )
-
-    def buffers(self) -> Buffers:
-        """How much of an answer is kept for a slow client."""
-        settings = self.settings
-        return Buffers(
-            memory=settings.response_buffer_size,
-            # The only thread goes on to fill files for as long as it can, so that others get their turn.
-            most=settings.response_buffer_max if settings.threads > 1 else sys.maxsize,
-            pace=self.paces()[State.FLUSH],
-            folder=settings.tmp_upload_dir,
-            sendfile=settings.sendfile,
-            allotment=self.service.allotment,
-            waiters=max(1, settings.threads // 2),
-        )
-
-    def paces(self) -> dict[State, Pace]:
-        """How long a client may keep the server waiting in each state."""
-        settings = self.settings
-        return {
-            State.NEW: Pace.of(settings.first_byte_timeout),
-            State.HANDSHAKE: Pace.of(settings.handshake_timeout),
-            State.HEAD: Pace.of(settings.header_timeout),
-            State.BODY: self.service.body_pace,
-            State.IDLE: Pace.of(settings.keepalive),
-            State.FLUSH: Pace.of(settings.write_timeout, settings.write_min_rate),
-            State.LINGER: Pace(settings.linger_timeout),
-        }
-
-    def field_names(self, *, trusted: bool) -> FieldNames:
-        """The field names that a peer may use: a trusted one may spell some with underscores."""
-        settings = self.settings
-        return FieldNames(
-            header_map=settings.header_map,
-            allowed=settings.forwarder_headers if trusted else (),
-            strip_spaces=settings.strip_header_spaces,
-            scheme_keys=self._secure_schemes() if trusted else (),
-            on_dropped=self._tell_dropped_name,
-        )
-
-    def _secure_schemes(self) -> dict[str, str]:
-        """The environ keys of the fields that tell the scheme, each with the value that means https."""
-        headers = self.settings.secure_scheme_headers
-        return {"HTTP_" + name.upper().replace("-", "_"): value for name, value in headers.items()}
-
-    def template(self, listener: Listener) -> Environ:
-        """What the environs of all requests through `listener` have in common."""
-        return environ_template(
-            server=listener.name,
-            scheme="http",
-            software=f"{SERVER}/{greenhorn.__version__}",
-            errors=self.log.stream,
-            script_name=os.environ.get("SCRIPT_NAME", ""),
-            multithread=self.settings.threads > 1,
-            multiprocess=self.settings.workers > 1,
-        )
-
-    def _tell_dropped_name(self, name: str) -> None:
-        if name not in self._names_told and len(self._names_told) < NAMES_TOLD:
-            self._names_told.add(name)
-            self.log.warning(
-                "A request's field %r is not passed on, nor will be later ones of this name; header_map and "
-                "forwarder_headers say what is done with names that have an underscore",
-                name[:64],
-            )
-
 
 def _leave(_signal: int, _frame: object) -> None:
     """Nothing was accepted yet."""
@@ -276,9 +376,3 @@ def _leave(_signal: int, _frame: object) -> None:
 
 def _noted(_signal: int, _frame: object) -> None:
     """Do nothing: the wake-up socket has the number."""
-
-
-def _abort(_signal: int, _frame: object) -> None:
-    """The master gave this worker up, because it does not beat any more."""
-    sys.stderr.flush()
-    os._exit(1)

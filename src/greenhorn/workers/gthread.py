@@ -2,12 +2,11 @@
 
 import functools
 import math
-import signal
 import socket
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 
-from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
@@ -17,7 +16,8 @@ from greenhorn.net.state import State
 from greenhorn.workers import inflight
 from greenhorn.workers.acceptor import Acceptor
 from greenhorn.workers.answer import exchange, resume, turn_away
-from greenhorn.workers.base import SERVER, Worker
+from greenhorn.workers.base import Worker
+from greenhorn.workers.composition import SERVER, DroppedNames, buffers, field_names, paces, template
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import TOLD, expired
 from greenhorn.workers.pool import Pool
@@ -53,7 +53,7 @@ class ThreadWorker(Worker):
         self.poller = best_poller()
         prepare = functools.partial(self._act, turn=self._turn_until_whole)
         turn_late_away = functools.partial(self._act, turn=resume)
-        self._buffers = self.buffers()
+        self._buffers = buffers(settings, self.service.allotment)
         self._spare = Spare(prepare, turn_late_away, settings.queue_timeout, self._buffers.lagging)
         self._buffers.on_lagging = self._spare.call
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
@@ -62,16 +62,19 @@ class ThreadWorker(Worker):
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
         over."""
         self._trusted = Networks(settings.forwarded_allow_ips)
-        self._names: dict[bool, FieldNames] = {trusted: self.field_names(trusted=trusted) for trusted in (False, True)}
-        self._templates: dict[int, Environ] = {listener.fd: self.template(listener) for listener in self.listeners}
+        dropped = DroppedNames(self.log)
+        self._names = {trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)}
+        self._templates: dict[int, Environ] = {
+            listener.fd: template(settings, listener, self.log, self.is_ready) for listener in self.listeners
+        }
+        self._exchange = exchange if self.attendance is None else self.attendance.exchange
         self._tick_at = 0.0
         self._due_at = 0.0
         # Three beats before the master could miss one.
         self._every = min(STUCK_TICK if settings.request_timeout else TICK, settings.timeout / 3 or TICK)
-        self._retiring = False
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
-        self._paces = self.paces()
+        self._paces = paces(settings)
         self._keepalive = self._paces[IDLE].most
         self._crowd = Crowd(
             connections=self.connections,
@@ -159,6 +162,8 @@ class ThreadWorker(Worker):
             self._bound_queue()
             if self.service.timed:
                 self._end_overdue(now)
+            if complaint := self.wear.complaint(now):
+                self.ask_exchange(complaint)
             self.service.counters.tell(self.log, now)
         self._due_at = min(self._tick_at, acceptor.listen_at)
 
@@ -176,12 +181,9 @@ class ThreadWorker(Worker):
             if self._shares and self._acceptor.unclaimed() <= 0:
                 self._leave_to_others()
         elif fd == self.signals.fileno():
-            for number in self.read_signals():
-                self._obey(number)
-        elif fd == self.channel.fileno() and self.master_is_gone():
-            self.log.warning("The master is gone: worker %d finishes what it has and leaves", self.pid)
+            self.follow_signals()
+        elif fd == self.channel.fileno() and not self.follow_orders():
             self.poller.forget(fd)
-            self._drain()
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> Connection:
         """Take a new connection in; raises `OSError` if the poller cannot."""
@@ -233,23 +235,21 @@ class ThreadWorker(Worker):
                 if not request.slot.lost:
                     self.pool.replace(request.slot)
         stuck = self.pool.count_lost()
-        if stuck > self.settings.max_stuck_threads and not self._retiring:
-            self._retiring = self.tell("retire")
-            self.log.error("%d threads are stuck: worker %d asks to be exchanged", stuck, self.pid)
+        if stuck > self.settings.max_stuck_threads:
+            self.ask_exchange(f"{stuck} threads are stuck")
 
-    def _obey(self, number: int) -> None:
-        if number == signal.SIGTERM:
-            self._drain()
-        elif number in (signal.SIGINT, signal.SIGQUIT):
-            self._leave_at = 0.0
-            self.service.draining = True
-        elif number == signal.SIGUSR2:
-            inflight.dump(self.pool, self.service)
+    def quit(self) -> None:  # noqa: D102
+        self._leave_at = 0.0
+        self.service.draining = True
 
-    def _drain(self) -> None:
+    def dump(self) -> None:  # noqa: D102 - the contract stands in the base class
+        inflight.dump(self.pool, self.service)
+
+    def drain(self, others_serve: AbstractSet[int] = frozenset()) -> None:
         """Accept what already waits, then nothing more; what runs has until graceful_timeout.
 
-        Connections without a request have a moment for one that is on its way, and are then closed.
+        Connections without a request have a moment for one that is on its way, and are then closed. Who waits at the
+        listeners that others serve is left to them.
         """
         if self.service.draining:
             return
@@ -259,7 +259,7 @@ class ThreadWorker(Worker):
         self._leave_at = now + self.settings.graceful_timeout
         self._farewell_at = now + FAREWELL
         self._tick_at = self._due_at = now
-        self._acceptor.end(self.settings.backlog)
+        self._acceptor.end(self.settings.backlog, others_serve)
 
     def _sweep(self, now: float) -> None:
         for connection, state in expired(self._parked, self._paces, now, farewell=now >= self._farewell_at):
@@ -284,7 +284,7 @@ class ThreadWorker(Worker):
         try:
             outcome = connection.turn(connection, self.service)
             if outcome is WHOLE:
-                outcome = exchange(connection, self.service)
+                outcome = self._exchange(connection, self.service)
         except BaseException as error:  # noqa: BLE001 - it is logged
             outcome = self._fail(error)
         if outcome is IDLE and connection.drained and self._keeps_watching:

@@ -11,6 +11,7 @@ from greenhorn.net.pace import Allotment, Pace
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.counters import Counters
 from greenhorn.observe.logger import Logger
+from greenhorn.wsgi.environ import build_environ
 
 HEAD_READ = 65536
 """Bytes read at once while a head is awaited: small bodies come along."""
@@ -38,6 +39,7 @@ class Service:
         "leniency",
         "limits",
         "log",
+        "make_environ",
         "most_requests",
         "pid",
         "proxies",
@@ -71,6 +73,8 @@ class Service:
         timed: bool = False,
     ) -> None:
         self.app = app
+        self.make_environ = build_environ
+        """Makes the environ of a request; hooks take part in it."""
         self.log = log
         self.access = access
         self.limits = limits

@@ -19,10 +19,12 @@ def environ_template(
     script_name: str,
     multithread: bool,
     multiprocess: bool,
+    is_ready: Callable[[], bool] = bool,
 ) -> Environ:
     """Everything that the requests through one listener have in common; nobody changes it afterwards.
 
-    `server` is the listener's name and port, as they go into SERVER_NAME and SERVER_PORT.
+    `server` is the listener's name and port, as they go into SERVER_NAME and SERVER_PORT. An application can call
+    `is_ready` to tell a load balancer whether it should send more requests here.
     """
     return {
         "wsgi.version": (1, 0),
@@ -40,6 +42,7 @@ def environ_template(
         "REMOTE_ADDR": "",  # filled in for each connection
         "gunicorn.socket": None,
         "greenhorn.client_disconnected": None,
+        "greenhorn.ready": is_ready,
         "waitress.client_disconnected": None,
         # Filled in for each request; a dict is copied faster than it grows.
         "REQUEST_METHOD": "",

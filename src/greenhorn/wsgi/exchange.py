@@ -99,6 +99,27 @@ class Response:
         self._server = server
         self.keep_alive = head.keep_alive
 
+    # What hooks written for gunicorn ask beside `status`, `headers` and `sent`.
+
+    @property
+    def headers_sent(self) -> bool:
+        """Whether the head has left."""
+        return self.head_sent
+
+    @property
+    def response_length(self) -> int | None:
+        """The Content-Length that the application gave."""
+        return self._length
+
+    @property
+    def chunked(self) -> bool:
+        """Whether the body is sent in chunks."""
+        return self._chunked
+
+    def should_close(self) -> bool:
+        """Whether the connection ends with this answer."""
+        return not self.keep_alive
+
     @property
     def status_code(self) -> int | None:
         """The status as a number, None before `start_response`."""

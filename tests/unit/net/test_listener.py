@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from greenhorn.errors import ConfigError
-from greenhorn.net.listener import Address, Listener, listen, listen_all, parse_address, port_holder
+from greenhorn.net.listener import Address, Listener, Manner, listen, listen_all, parse_address, port_holder
 from unit.net.waiting import wait_until
 
 
@@ -20,7 +20,7 @@ def listening() -> Iterator[Callable[..., Listener]]:
     made: list[Listener] = []
 
     def make(text: str, backlog: int = 16) -> Listener:
-        made.append(listen(parse_address(text), backlog))
+        made.append(listen(parse_address(text), Manner(backlog)))
         return made[-1]
 
     yield make
@@ -36,7 +36,7 @@ def free_port() -> int:
 
 def refusal(text: str) -> str:
     with pytest.raises(ConfigError) as caught:
-        listen(parse_address(text), 16).close()
+        listen(parse_address(text), Manner(16)).close()
     return str(caught.value)
 
 
@@ -169,7 +169,7 @@ def test_a_name_is_looked_up(listening: Callable[..., Listener]):
 @pytest.mark.parametrize("texts", [("0.0.0.0", "[::]"), ("[::]", "0.0.0.0")], ids=["IPv4 first", "IPv6 first"])
 def test_every_ipv4_and_every_ipv6_address_can_be_listened_at_with_one_port(texts: tuple[str, str]):
     port = free_port()
-    listeners = listen_all([parse_address(f"{text}:{port}") for text in texts], 16)
+    listeners = listen_all([parse_address(f"{text}:{port}") for text in texts], Manner(16))
     for listener in listeners:
         assert listener.name[1] == str(port)
         listener.close()
@@ -180,7 +180,7 @@ def test_listening_at_all_of_several_addresses_or_at_none(tmp_path: Path):
     with socket.create_server(("127.0.0.1", 0)) as busy:
         texts = [f"127.0.0.1:{port}", f"unix:{tmp_path}/socket", f"127.0.0.1:{busy.getsockname()[1]}"]
         with pytest.raises(ConfigError, match="in use"):
-            listen_all([parse_address(text) for text in texts], 16)
+            listen_all([parse_address(text) for text in texts], Manner(16))
     assert list(tmp_path.iterdir()) == []
     socket.create_server(("127.0.0.1", port)).close()
 

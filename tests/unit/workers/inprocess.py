@@ -13,7 +13,7 @@ from typing import Any
 
 from greenhorn.config import Settings
 from greenhorn.net.connection import Connection
-from greenhorn.net.listener import Listener, listen, parse_address
+from greenhorn.net.listener import Listener, Manner, listen, parse_address
 from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
@@ -61,7 +61,7 @@ class TestWorker:
         self, folder: Path, app: Application, bind: Sequence[str] = (), *, access: bool = False, **settings: Any
     ) -> None:
         self._log_file = folder / "error.log"
-        self.listeners: list[Listener] = [listen(parse_address(address), 64) for address in bind]
+        self.listeners: list[Listener] = [listen(parse_address(address), Manner(64)) for address in bind]
         self._channel, theirs = socket.socketpair()
         self._signals, receiver = socket.socketpair()
         receiver.setblocking(False)
@@ -72,9 +72,7 @@ class TestWorker:
         self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, self._access, theirs)
         worker.pid = os.getpid()
         worker.signals = receiver
-        worker.app = app
-        worker.service = worker._build_service()
-        worker.init()
+        worker._compose(lambda: app)
         self._thread = threading.Thread(target=self._run, name="poller")
         self._failure: BaseException | None = None
         self._clients: list[socket.socket] = []

@@ -13,7 +13,7 @@ import pytest
 
 from greenhorn.net.pace import Pace
 from greenhorn.net.state import State
-from greenhorn.workers.base import NAMES_TOLD
+from greenhorn.workers.composition import NAMES_TOLD, DroppedNames, buffers, field_names, template
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import TestWorker
 
@@ -32,13 +32,18 @@ class Loop(Worker):
     def run(self):
         if self.settings.wsgi_app.endswith("crash"):
             raise ZeroDivisionError("in run")
-        while not self.read_signals():
-            os.read(0, 1)
+        self.stopped = False
+        while not self.stopped:
+            self.follow_signals()
+            os.read(0, 0 if self.stopped else 1)
         self.tell("stopping")
+    def drain(self, others_serve=frozenset()):
+        self.stopped = True
+    quit = drain
 
 channel = socket.socket(fileno=int(sys.argv[1]))
 worker = Loop(1, Settings(wsgi_app=sys.argv[2]), [], Logger("-", "debug"), None, channel)
-sys.exit(worker.boot())
+sys.exit(worker.boot(lambda: None))
 """
 
 APPLICATION = """
@@ -177,15 +182,6 @@ def test_a_master_that_is_gone_or_does_not_read_holds_nobody(make_worker: MakeWo
     assert "cannot tell the master 'beat'" in made.log()
 
 
-def test_signals_are_read_as_numbers_once(make_worker: MakeWorker):
-    made = make_worker()
-    assert made.worker.read_signals() == []
-    made.signal(signal.SIGTERM)
-    made.signal(signal.SIGUSR1)
-    assert made.worker.read_signals() == [signal.SIGTERM, signal.SIGUSR1]
-    assert made.worker.read_signals() == []
-
-
 # Settings.
 
 
@@ -210,7 +206,7 @@ def test_settings_reach_what_the_turns_are_given(make_worker: MakeWorker, tmp_pa
     sizes = (limits.request_line, limits.fields, limits.field_size, limits.head, limits.body)
     assert sizes == (100, 5, 200, 1000, 7)
     assert (service.body_memory, service.body_folder, service.keep_alive) == (11, str(tmp_path), False)
-    kept = worker.buffers()
+    kept = buffers(worker.settings, service.allotment)
     assert (kept.memory, kept.most, kept.folder, kept.sendfile) == (12, 13, str(tmp_path), False)
     assert kept.pace == Pace(14, 1 / 500)
     assert service.leniency.casefold_method is True
@@ -228,18 +224,19 @@ def test_times_of_none_are_for_ever(make_worker: MakeWorker):
 def test_the_script_name_comes_from_the_environment(make_worker: MakeWorker, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("SCRIPT_NAME", "/app")
     made = make_worker(bind=("127.0.0.1:0",), threads=1, workers=2)
-    template = made.worker.template(made.listeners[0])
-    assert template["SCRIPT_NAME"] == "/app"
-    assert (template["SERVER_NAME"], template["SERVER_PORT"]) == made.listeners[0].name
-    assert template["wsgi.multithread"] is False
-    assert template["wsgi.multiprocess"] is True
-    assert template["SERVER_SOFTWARE"].startswith("greenhorn/")
+    shared = template(made.worker.settings, made.listeners[0], made.worker.log, made.worker.is_ready)
+    assert shared["SCRIPT_NAME"] == "/app"
+    assert (shared["SERVER_NAME"], shared["SERVER_PORT"]) == made.listeners[0].name
+    assert shared["wsgi.multithread"] is False
+    assert shared["wsgi.multiprocess"] is True
+    assert shared["SERVER_SOFTWARE"].startswith("greenhorn/")
 
 
 def test_dropped_field_names_are_told_once_each_and_not_without_end(make_worker: MakeWorker):
     made = make_worker()
-    names = made.worker.field_names(trusted=False)
-    others = made.worker.field_names(trusted=False)
+    dropped = DroppedNames(made.worker.log)
+    names = field_names(made.worker.settings, dropped, trusted=False)
+    others = field_names(made.worker.settings, dropped, trusted=False)
     for _ in range(2):
         for number in range(3 * NAMES_TOLD):
             assert names[f"a_{number}"] is None
@@ -250,6 +247,8 @@ def test_dropped_field_names_are_told_once_each_and_not_without_end(make_worker:
 
 def test_only_trusted_peers_may_spell_fields_with_underscores(make_worker: MakeWorker):
     worker = make_worker(forwarder_headers=("REMOTE_USER",)).worker
-    assert worker.field_names(trusted=True)["Remote_User"] == "HTTP_REMOTE_USER"
-    assert worker.field_names(trusted=True)["Other_One"] is None
-    assert worker.field_names(trusted=False)["Remote_User"] is None
+    dropped = DroppedNames(worker.log)
+    trusted, untrusted = (field_names(worker.settings, dropped, trusted=each) for each in (True, False))
+    assert trusted["Remote_User"] == "HTTP_REMOTE_USER"
+    assert trusted["Other_One"] is None
+    assert untrusted["Remote_User"] is None

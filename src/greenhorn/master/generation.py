@@ -1,0 +1,119 @@
+"""One reading of the configuration, and what its workers are made of."""
+
+import gc
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import Any
+
+from greenhorn.app import load_app
+from greenhorn.config import Settings
+from greenhorn.errors import ConfigError
+from greenhorn.master.process import Identity, check_identity, other_threads, own
+from greenhorn.net.listener import Address, Listener, Manner, listen_all, parse_address
+from greenhorn.observe.access import AccessLog
+from greenhorn.observe.logger import Logger
+from greenhorn.workers.base import Worker
+from greenhorn.workers.reloader import check_engine
+
+WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
+"""Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
+
+
+def find_worker_class(name: str) -> type[Worker]:
+    """The worker class of this name; raises `ConfigError` for one that greenhorn does not have."""
+    path = WORKERS.get(name)
+    if path is None:
+        raise ConfigError(f"worker_class: {name!r} is not available; choose from: {', '.join(sorted(WORKERS))}")
+    module, _, attribute = path.partition(":")
+    found: type[Worker] = getattr(import_module(module), attribute)
+    return found
+
+
+@dataclass(eq=False)
+class Generation:
+    """The workers that were started with one reading of the configuration have all of this in common."""
+
+    settings: Settings
+    worker_class: type[Worker]
+    identity: Identity
+    listeners: list[Listener] = field(default_factory=list)
+    access: AccessLog | None = None
+    app: Callable[..., Any] | None = None
+    """The application, if the master has loaded it (preload_app)."""
+
+    @classmethod
+    def of(cls, settings: Settings) -> "Generation":
+        """The generation that `settings` describe, with nothing opened yet. Raises `ConfigError`."""
+        if settings.wsgi_app is None:
+            raise ConfigError(
+                "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "
+                "or set wsgi_app in a configuration file"
+            )
+        identity = Identity(settings.user, settings.group, settings.initgroups)
+        check_identity(identity)
+        if settings.reload:
+            check_engine(settings.reload_engine)
+        return cls(settings, find_worker_class(settings.worker_class), identity)
+
+    @property
+    def preloads(self) -> bool:
+        """Whether the master loads the application; not while somebody works on it, since it is loaded once."""
+        return self.settings.preload_app and not self.settings.reload
+
+    def open(self, existing: Mapping[Address, Listener], activated: Sequence[Listener]) -> None:
+        """Open the listening sockets and the access log; raises `ConfigError`, and has opened nothing then.
+
+        Sockets that exist already are taken as they are; those that a service manager has `activated` stand in for
+        all addresses, or for those that name them.
+        """
+        settings, identity = self.settings, self.identity
+        manner = Manner(
+            backlog=settings.backlog,
+            umask=settings.umask,
+            uid=-1 if identity.uid is None else identity.uid,
+            gid=-1 if identity.gid is None else identity.gid,
+            reuse_port=settings.reuse_port,
+        )
+        wanted = [parse_address(text) for text in settings.bind]
+        by_name = {listener.address.name: listener for listener in activated}
+        if activated and not any(address.name for address in wanted):
+            wanted = [listener.address for listener in activated] + [each for each in wanted if each.fd >= 0]
+        else:
+            wanted = [by_name[each.name].address if each.name in by_name else each for each in wanted]
+        access = AccessLog(settings.accesslog) if settings.accesslog else None
+        known = {**existing, **{listener.address: listener for listener in activated}}
+        try:
+            self.listeners = listen_all(wanted, manner, known)
+        except ConfigError:
+            if access is not None:
+                access.close()
+            raise
+        self.access = access
+
+    def hand_files_over(self, log: Logger) -> None:
+        """Let the workers open the log files anew, as the user that they run as."""
+        own([path for path in (log.path, self.access.path if self.access else "") if path], self.identity)
+
+    def preload(self, before: "Generation | None", log: Logger) -> None:
+        """Load the application in the master, if the settings say so. Raises `AppLoadError`.
+
+        What the generation `before` has loaded stays: Python cannot load a module again safely.
+        """
+        if self.settings.preload_app and self.settings.reload:
+            log.warning("preload_app is left out, since reload is on: the application must be loaded again and again")
+        if not self.preloads:
+            return
+        if before is not None and before.app is not None and before.settings.wsgi_app == self.settings.wsgi_app:
+            self.app = before.app
+            log.info("preload_app: the application stays as it was loaded; USR2 starts a master with new code")
+            return
+        self.app = load_app(self.settings.wsgi_app or "")
+        threads = other_threads()
+        if threads:
+            log.warning(
+                "preload_app: the application has started threads, which the workers will not have: %s",
+                ", ".join(threads),
+            )
+        gc.collect()
+        gc.freeze()  # so that the workers do not copy what they only look at

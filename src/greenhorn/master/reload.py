@@ -1,0 +1,150 @@
+"""HUP: the configuration is read anew, and one worker is tried with it; until that serves nothing changes."""
+
+import contextlib
+import dataclasses
+import traceback
+from collections.abc import Callable, Iterable
+
+from greenhorn.config import Configuration, Settings
+from greenhorn.errors import AppLoadError, ConfigError
+from greenhorn.master.generation import Generation
+from greenhorn.master.server import Server
+from greenhorn.master.surroundings import Surroundings
+from greenhorn.net.listener import Address, Listener
+from greenhorn.observe.logger import Logger
+
+
+class Reload:
+    """Exchanges the generations of a master. Main thread of the master.
+
+    `take_over` lets the master itself go by a generation; it raises `ConfigError`.
+    """
+
+    def __init__(
+        self,
+        server: Server,
+        read: Callable[[], Configuration],
+        surroundings: Surroundings,
+        take_over: Callable[[Generation], None],
+    ) -> None:
+        self.sockets: dict[Address, Listener] = {}
+        """Every listening socket of this process, of whichever generation."""
+        self.activated: list[Listener] = []
+        """Those that a service manager has opened."""
+        self._server = server
+        self._read = read
+        self._surroundings = surroundings
+        self._take_over = take_over
+        self._withdrawn: int | None = None
+        """How many workers there were to be, before all were withdrawn."""
+        self._target_before = 0
+        self._target_wanted = 0
+
+    @property
+    def log(self) -> Logger:
+        """The master's log."""
+        return self._server.log
+
+    def begin(self) -> None:
+        """Read the configuration, and try it. What fails is logged, and everything is as it was."""
+        server, fleet = self._server, self._server.fleet
+        before, abandoned = fleet.current, fleet.candidate
+        if abandoned is not None:
+            fleet.abandon()
+            self._restore(before)
+            self.sockets.update((listener.address, listener) for listener in abandoned.listeners)
+        generation: Generation | None = None
+        try:
+            self._surroundings.leave()
+            configuration = self._read()
+            generation = Generation.of(configuration.settings)
+            for warning in configuration.warnings:
+                self.log.warning("%s", warning)
+            self._surroundings.enter(generation.settings)
+            generation.open(self.sockets, self.activated)
+            generation.preload(before, self.log)
+            self._target_before = self._target_wanted = server.num_workers
+            self._take_over(generation)
+            self._count_anew(before.settings)
+            server.call("on_reload")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the old generation goes on
+            known = isinstance(error, (ConfigError, AppLoadError))
+            self.go_back(generation, str(error) if known else traceback.format_exc().rstrip())
+            return
+        self._keep_sockets((before, generation))
+        fleet.attempt(generation)
+
+    def begin_with_changed_files(self) -> None:
+        """Try the application again, if a worker has told that a file of it has changed."""
+        fleet = self._server.fleet
+        newest = fleet.candidate or fleet.current
+        changed = ""
+        for child in fleet.children.values():
+            if child.generation is newest:  # the others began before the one that is tried
+                changed = child.changed or changed
+            child.changed = ""
+        if changed:
+            self.log.info("%s has changed: the application is loaded again", changed)
+            fleet.attempt(dataclasses.replace(newest))
+
+    def withdraw(self) -> None:
+        """Let all workers leave; `begin` brings them back."""
+        if self._withdrawn is None:
+            self._withdrawn = self._server.num_workers
+        self._server.num_workers = 0
+
+    def _count_anew(self, before: Settings) -> None:
+        """Let the number of workers be what the settings say, if they say something else than before.
+
+        What TTIN and TTOU made of it stays otherwise.
+        """
+        server = self._server
+        wanted = server.num_workers if self._withdrawn is None else self._withdrawn
+        self._target_wanted = server.cfg.workers if server.cfg.workers != before.workers else wanted
+        self._withdrawn = None
+        server.num_workers = self._target_wanted
+
+    def accepted(self, generation: Generation, before: Generation) -> None:
+        """Let go of what only the generation before had."""
+        self._keep_sockets((generation,))
+        if before.access is not None and before.access is not generation.access:
+            before.access.close()
+
+    def go_back(self, generation: Generation | None, why: str) -> None:
+        """Be as before `generation`, which cannot serve."""
+        before = self._server.fleet.current
+        self._restore(before)
+        if generation is not None:
+            self._keep_sockets((before,), generation.listeners)
+            if generation.access is not None and generation.access is not before.access:
+                generation.access.close()
+        self.log.error("The reload is given up, and the old workers go on: %s", why)
+
+    def _restore(self, before: Generation) -> None:
+        server = self._server
+        with contextlib.suppress(ConfigError):
+            self._surroundings.leave()
+        with contextlib.suppress(ConfigError):
+            self._surroundings.enter(before.settings)
+        if server.generation is not before:
+            with contextlib.suppress(ConfigError):
+                self._take_over(before)
+            if server.num_workers == self._target_wanted:  # else TTIN or TTOU came meanwhile
+                server.fleet.target = self._target_before
+
+    def keep(self, generation: Generation, inherited: Iterable[Listener]) -> None:
+        """Close the inherited sockets that the first generation does not listen at."""
+        self._keep_sockets((generation,), inherited)
+
+    def _keep_sockets(self, generations: Iterable[Generation], others: Iterable[Listener] = ()) -> None:
+        kept = [listener for generation in generations for listener in generation.listeners]
+        for listener in {*self.sockets.values(), *others}:
+            if listener not in kept and listener not in self.activated:
+                listener.close(unlink=not (listener.lent or self._server.handover.shared))
+        self.sockets = {listener.address: listener for listener in kept}
+
+    def close_sockets(self) -> None:
+        """Listen no more in this process. Paths stay where another master or a service manager has them as well."""
+        self._keep_sockets(())
+        for listener in self.activated:
+            listener.close()

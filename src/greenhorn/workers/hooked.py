@@ -1,0 +1,125 @@
+"""What happens around each request beside answering it: the request hooks, and counting up to max_requests."""
+
+import threading
+from collections.abc import Callable
+from typing import Any, BinaryIO
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.head import RequestHead
+from greenhorn.net.connection import Connection
+from greenhorn.net.state import State
+from greenhorn.workers.answer import exchange
+from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import Environ, build_environ
+from greenhorn.wsgi.exchange import Response
+
+Hook = Callable[..., Any]
+
+
+class Request:
+    """A request as hooks written for gunicorn know it. Belongs to the thread that works on it.
+
+    `headers` is a list of (NAME, value) pairs; what `pre_request` changes in it, the application sees.
+    """
+
+    trailers: list[tuple[str, str]] = []  # noqa: RUF012 - nobody changes it
+    fragment = ""
+
+    def __init__(self, head: RequestHead, template: Environ, body: BinaryIO) -> None:
+        self.head = head
+        self.method = head.method
+        self.uri = head.target
+        self.query = head.query
+        self.path = head.target.partition("?")[0]
+        major, _, minor = head.version.removeprefix("HTTP/").partition(".")
+        self.version = (int(major), int(minor))
+        self.headers = [(_name(key), value) for key, value in head.fields.items()]
+        self.body = body
+        self.scheme: str = template["wsgi.url_scheme"]
+        self.peer_addr = self.remote_addr = (template["REMOTE_ADDR"], template.get("REMOTE_PORT", ""))
+        self._as_received = list(self.headers)
+
+    def should_close(self) -> bool:
+        """Whether the client does not want the connection to be kept."""
+        return not self.head.keep_alive
+
+    def take_over_headers(self) -> None:
+        """Let the application see what a hook has changed in `headers`."""
+        if self.headers == self._as_received:
+            return
+        fields: dict[str, str] = {}
+        for name, value in self.headers:
+            key = _key(name)
+            fields[key] = f"{fields[key]},{value}" if key in fields else value
+        self.head.fields = fields
+
+
+def _name(key: str) -> str:
+    return key.removeprefix("HTTP_").replace("_", "-")
+
+
+def _key(name: str) -> str:
+    key = name.upper().replace("-", "_")
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+
+
+class Attendance:
+    """Attends each request of one worker. Its methods are called by pool threads.
+
+    `worker` is what hooks receive; its `nr` is the number of requests. `on_worn` is called once, when there were
+    `most` of them; 0 stands for "never".
+    """
+
+    def __init__(
+        self,
+        worker: Any,
+        *,
+        pre_request: Hook | None,
+        post_request: Hook | None,
+        most: int,
+        on_worn: Callable[[], None],
+    ) -> None:
+        self._worker = worker
+        self._pre_request = pre_request
+        self._post_request = post_request
+        self._most = most
+        self._on_worn = on_worn
+        self._current = threading.local()
+        self._lock = threading.Lock()
+
+    def make_environ(self, template: Environ, head: RequestHead, body: BinaryIO, response: Response) -> Environ:
+        """Do what `build_environ` does, after pre_request; raises `HTTPError` 500 if that fails."""
+        current = self._current
+        current.request = request = Request(head, template, body)
+        if self._pre_request is not None:
+            try:
+                self._pre_request(self._worker, request)
+            except Exception as error:
+                self._worker.log.exception("pre_request failed for %s %s", head.method, head.target)
+                raise HTTPError(500, "the server failed") from error
+            request.take_over_headers()
+        current.environ = build_environ(template, head, body, response)
+        current.response = response
+        return current.environ  # type: ignore[no-any-return]
+
+    def exchange(self, connection: Connection, service: Service) -> State:
+        """Do what the function `exchange` does, and then count the request and call post_request."""
+        current = self._current
+        current.request = current.response = None
+        current.environ = {}
+        try:
+            return exchange(connection, service)
+        finally:
+            self._count()
+            if self._post_request is not None and current.request is not None:
+                try:
+                    self._post_request(self._worker, current.request, current.environ, current.response)
+                except Exception:
+                    self._worker.log.exception("Exception in post_request hook")
+            current.request = current.environ = current.response = None
+
+    def _count(self) -> None:
+        with self._lock:
+            self._worker.nr = count = self._worker.nr + 1
+        if count == self._most:
+            self._on_worn()
