@@ -27,6 +27,9 @@ from greenhorn.workers.base import BOOT_FAILED, Worker
 CRASHED = 255
 """gunicorn's exit code of a master that fails itself."""
 
+ON_THEIR_WAY = 0.02
+"""Seconds that handshakes under way have to be completed before the workers accept for the last time."""
+
 
 class Arbiter(Server):
     """The master process: binds, keeps the workers, obeys signals, stops. It accepts nothing itself.
@@ -295,6 +298,8 @@ class Arbiter(Server):
         else:
             self._notifier.stopping(patience + HURRY)
         fleet = self.fleet
+        if self._reload.seal_sockets():
+            time.sleep(ON_THEIR_WAY)
         fleet.stop(number, others_serve=self.handover.shared)
         # The workers have the listening sockets as well, and serve what already waits in them.
         self._reload.close_sockets()

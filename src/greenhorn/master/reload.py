@@ -143,6 +143,12 @@ class Reload:
                 listener.close(unlink=not (listener.lent or self._server.handover.shared))
         self.sockets = {listener.address: listener for listener in kept}
 
+    def seal_sockets(self) -> bool:
+        """Let nobody connect any more who has not begun to; whether some may still be on their way."""
+        if self._server.handover.shared:
+            return False
+        return any([listener.seal() for listener in self.sockets.values()])  # noqa: C419 - all of them
+
     def close_sockets(self) -> None:
         """Listen no more in this process. Paths stay where another master or a service manager has them as well."""
         self._keep_sockets(())

@@ -1,6 +1,7 @@
 """What the kernel knows of a socket, where it can be asked: Linux, and a word for everywhere else."""
 
 import contextlib
+import ctypes
 import select
 import socket
 import struct
@@ -39,6 +40,30 @@ def keep_little(sock: socket.socket, most: int) -> None:
     if NOTSENT_LOWAT is not None and sock.family != socket.AF_UNIX:
         with contextlib.suppress(OSError):
             sock.setsockopt(socket.IPPROTO_TCP, NOTSENT_LOWAT, most)
+
+
+SO_ATTACH_FILTER = 26
+# A program for the kernel's packet filter: load the byte of flags (RFC 9293 3.1), and drop what asks for a connection.
+DROP_SYN = ((0x30, 0, 0, 13), (0x45, 0, 1, 0x02), (0x06, 0, 0, 0), (0x06, 0, 0, 0xFFFFFFFF))
+
+
+def turn_newcomers_away(listening: socket.socket) -> bool:
+    """Let nobody begin to connect any more, while those whose handshake is under way still can be accepted.
+
+    Who comes later is not answered, asks again after a second, and is then refused, or served by whoever listens there
+    by then: a socket that is simply closed resets whoever the kernel has just let in. Holds for all processes that
+    share the socket. Whether the kernel can do it: Linux can, for TCP.
+    """
+    if sys.platform != "linux" or listening.family == socket.AF_UNIX:
+        return False
+    code = b"".join(struct.pack("HBBI", *step) for step in DROP_SYN)
+    program = ctypes.create_string_buffer(code, len(code))
+    try:
+        described = struct.pack("HP", len(DROP_SYN), ctypes.addressof(program))
+        listening.setsockopt(socket.SOL_SOCKET, SO_ATTACH_FILTER, described)
+    except OSError:
+        return False
+    return True
 
 
 def poll_one(fd: int, events: int, seconds: float = 0.0) -> int:

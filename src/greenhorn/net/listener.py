@@ -11,6 +11,7 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from greenhorn.errors import ConfigError
+from greenhorn.net.kernel import turn_newcomers_away
 
 DEFAULT_PORT = 8000
 LISTEN_STATE = "0A"
@@ -166,10 +167,22 @@ class Listener:
             return sock, (address[0].removeprefix("::ffff:"), str(address[1]))
         return sock, None
 
+    def seal(self) -> bool:
+        """Let nobody connect here any more, while who waits can be accepted; whether some may still be on their way."""
+        if self.lent or self.reserved:
+            return False
+        self.unlink()
+        return turn_newcomers_away(self.socket)
+
     def close(self, *, unlink: bool = False) -> None:
         """Stop listening here; `unlink` removes the path of a unix socket, if it still is this socket's."""
         self.socket.close()
-        if unlink and self._path:
+        if unlink:
+            self.unlink()
+
+    def unlink(self) -> None:
+        """Remove the path of a unix socket, if it still is this socket's."""
+        if self._path:
             with contextlib.suppress(OSError):
                 if Path(self._path).stat().st_ino == self._identity:
                     Path(self._path).unlink()

@@ -13,6 +13,10 @@ TOLD = {
     State.BODY: HTTPError(408, "the body did not come in time"),
 }
 """What a client is told whose time is up; in the other states it is told nothing."""
+FAREWELL = 0.5
+"""Seconds that a worker which is told to stop gives connections on which it has no request."""
+LONG_FAREWELL = 2.0
+"""The same where others serve on: nobody waits for it to end, and who sends a request is told to come back to them."""
 
 
 def expired(

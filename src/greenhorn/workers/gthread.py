@@ -19,7 +19,7 @@ from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, DroppedNames, buffers, field_names, paces, template
 from greenhorn.workers.crowd import Crowd
-from greenhorn.workers.deadlines import TOLD, expired
+from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import read_proxy, refuse, serve
 from greenhorn.workers.service import Service
@@ -35,8 +35,6 @@ STUCK_TICK = 0.25
 """The same while the application's time is limited."""
 HURRY = 4
 """The part of queue_timeout, a fourth, for which requests wait while worker_connections is reached."""
-FAREWELL = 0.5
-"""Seconds that a worker which is told to stop gives connections on which it has no request."""
 
 
 class ThreadWorker(Worker):
@@ -257,7 +255,7 @@ class ThreadWorker(Worker):
         self.service.keep_alive = False
         now = time.monotonic()
         self._leave_at = now + self.settings.graceful_timeout
-        self._farewell_at = now + FAREWELL
+        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
         self._tick_at = self._due_at = now
         self._acceptor.end(self.settings.backlog, others_serve)
 

@@ -19,7 +19,7 @@ def environ_template(
     script_name: str,
     multithread: bool,
     multiprocess: bool,
-    is_ready: Callable[[], bool] = bool,
+    is_ready: Callable[[], bool] = lambda: True,
 ) -> Environ:
     """Everything that the requests through one listener have in common; nobody changes it afterwards.
 
