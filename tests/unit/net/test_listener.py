@@ -97,6 +97,10 @@ needs_ipv6 = pytest.mark.skipif(not has_ipv6(), reason="the machine has no IPv6"
         ("unix:@abs", Address(path="@abs")),
         ("fd://5", Address(fd=5)),
         ("fd://0", Address(fd=0)),
+        ("fd://web", Address(name="web")),
+        ("fd://-1", Address(name="-1")),
+        ("fd://my-app.socket", Address(name="my-app.socket")),
+        ("fd://" + "x" * 255, Address(name="x" * 255)),
     ],
 )
 def test_addresses_are_read_as_gunicorn_reads_them(text: str, address: Address):
@@ -121,8 +125,10 @@ def test_addresses_are_read_as_gunicorn_reads_them(text: str, address: Address):
         ("unix:", "names no path"),
         ("unix://", "names no path"),
         ("fd://", "descriptor's number"),
-        ("fd://x", "descriptor's number"),
-        ("fd://-1", "descriptor's number"),
+        ("fd://a b", "descriptor's number nor a name"),
+        ("fd://a/b", "descriptor's number nor a name"),
+        ("fd://wéb", "descriptor's number nor a name"),
+        ("fd://" + "x" * 256, "descriptor's number nor a name"),
     ],
 )
 def test_what_is_no_address_says_why(text: str, complaint: str):
@@ -131,7 +137,7 @@ def test_what_is_no_address_says_why(text: str, complaint: str):
     assert "bind" in str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["host:80", "[::1]:80", "unix:/x", "fd://5"])
+@pytest.mark.parametrize("text", ["host:80", "[::1]:80", "unix:/x", "unix:/x y", "fd://5", "fd://web"])
 def test_an_address_is_shown_as_it_is_written(text: str):
     assert str(parse_address(text)) == text
 

@@ -17,6 +17,7 @@ from greenhorn.net.listener import Listener, Manner, listen, parse_address
 from greenhorn.net.state import State
 from greenhorn.observe.access import AccessLog
 from greenhorn.observe.logger import Logger
+from greenhorn.workers.composition import template
 from greenhorn.workers.gthread import ThreadWorker
 from greenhorn.wsgi.environ import connection_template
 from unit.net.waiting import DEADLINE, wait_until
@@ -127,7 +128,9 @@ class TestWorker:
         self._sockets.append(sock)
         connection = Connection(sock, peer, worker._first_turn, worker._buffers)
         connection.template = connection_template(
-            worker._templates[self.listeners[0].fd] if self.listeners else worker.template(_Nowhere()),  # type: ignore[arg-type]
+            worker._templates[self.listeners[0].fd]
+            if self.listeners
+            else template(worker.settings, _Nowhere(), worker.log, worker.is_ready),  # type: ignore[arg-type]
             peer,
             sock,
             connection.client_disconnected,

@@ -46,8 +46,10 @@ def test_every_key_has_its_value():
     )
     body = environ.pop("wsgi.input")
     hints = environ.pop("wsgi.early_hints")
+    is_ready = environ.pop("greenhorn.ready")
     assert body.read() == b"body"
     assert callable(hints)
+    assert is_ready() is True
     assert environ == {
         "REQUEST_METHOD": "POST",
         "SCRIPT_NAME": "",
