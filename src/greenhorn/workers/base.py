@@ -346,8 +346,8 @@ class Worker:
 
     def ask_exchange(self, why: str) -> None:
         """Ask the master for another worker in place of this one, which serves until that is ready. Any thread."""
-        if not self._asked:
-            self._asked = self.tell("retire")
+        if not self._asked and self.tell("retire"):
+            self._asked = True
             self.log.info("%s: worker %d asks to be exchanged", why, self.pid)
 
     def is_ready(self) -> bool:
