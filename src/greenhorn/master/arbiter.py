@@ -277,7 +277,7 @@ class Arbiter(Server):
     def cannot_start(self, why: str, code: int) -> None:
         """End, since the first worker could not boot. The fleet calls it."""
         self.log.error("Cannot start: %s", why)
-        self._launch.failed(why, code)
+        self._launch.failed(f"greenhorn: error: {why}", code)
         self._stop(signal.SIGTERM, self.cfg.graceful_timeout, code)
 
     def _terminate(self) -> None:
