@@ -1,0 +1,1 @@
+"""The parts of scripts/fleet: load, application, scenarios and report."""
