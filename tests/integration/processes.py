@@ -1,5 +1,6 @@
 """The processes of this machine, as a test asks for those of its server."""
 
+import re
 import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -38,3 +39,9 @@ def _stat_row(stat: Path) -> list[str] | None:
         return None  # it ended since the directory was listed
     pid, _, name = head.partition(" (")
     return [pid, *rest.split()[:3], name]
+
+
+def is_pending(pid: int, number: int) -> bool:
+    """Tell whether a process that stands still was sent a signal."""
+    [mask] = re.findall(r"^ShdPnd:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
+    return bool(int(mask, 16) >> (number - 1) & 1)

@@ -1,7 +1,6 @@
 """The end: what runs is finished, what waits is served, and nothing is left, however the server is ended."""
 
 import os
-import re
 import signal
 import time
 from pathlib import Path
@@ -9,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
-from integration.processes import processes
+from integration.processes import is_pending, processes
 from integration.running import Server, StartServer, accepts, wait_until
 from integration.wire import begin, connect
 
@@ -81,12 +80,6 @@ def test_requests_that_wait_in_the_listen_queue_at_term_are_served(holding: Star
         assert reader.rest() == b""
         connection.close()
     assert site.wait(QUICK) == 0
-
-
-def is_pending(pid: int, number: signal.Signals) -> bool:
-    """Tell whether a process that stands still was sent a signal."""
-    [mask] = re.findall(r"^ShdPnd:\s*([0-9a-f]+)$", Path(f"/proc/{pid}/status").read_text(), re.MULTILINE)
-    return bool(int(mask, 16) >> (number - 1) & 1)
 
 
 def test_a_request_that_follows_on_a_kept_connection_at_term_is_served(holding: StartServer):

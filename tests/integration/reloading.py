@@ -1,0 +1,88 @@
+"""A site whose application and configuration file are written anew while it runs, and how its workers are exchanged."""
+
+import signal
+from pathlib import Path
+
+from integration.running import READY, Server, StartServer, wait_until
+from integration.staging import GET
+
+SERVES = "The new generation serves"
+GIVEN_UP = "The reload is given up"
+FRESH = {"PYTHONDONTWRITEBYTECODE": "1"}
+"""For applications that are written anew within a second, which Python would not notice if it kept what it compiled."""
+
+
+def source(version: str, first: str = "") -> str:
+    """Return an application that answers with its version and its process id; `first` runs before it at import."""
+    return f"""{first}
+import os
+
+def application(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{version} {{os.getpid()}} {{os.environ.get('SHOWN', '-')}}".encode()]
+"""
+
+
+def start_reloadable(server: StartServer, app: str, *arguments: str, config: str = "", **options: object) -> Server:
+    """Start the application `app` with a configuration file; both may be written anew."""
+    return server(None, *arguments, app_source=app, config=config, env=FRESH, **options)
+
+
+def write_app(site: Server, text: str) -> None:
+    """Put another version of the application on disk."""
+    (site.folder / "written.py").write_text(text)
+
+
+def write_config(site: Server, text: str) -> Path:
+    """Put another configuration file on disk, and return its path."""
+    path = site.folder / "config.py"
+    path.write_text(text)
+    return path
+
+
+def version(site: Server) -> str:
+    """Return which version of the application answers."""
+    return site.request(GET).text.split()[0]
+
+
+def ready_workers(site: Server) -> list[int]:
+    """Return the living workers that have been ready."""
+    ready = set(map(int, READY.findall(site.log())))
+    return [pid for pid in site.worker_pids() if pid in ready]
+
+
+def wait_for_others(site: Server, old: list[int], count: int | None = None) -> list[int]:
+    """Return the workers once there are so many (by default as many as before), all ready, and none of the old."""
+    wanted = len(old) if count is None else count
+
+    def others() -> list[int] | None:
+        pids = site.worker_pids()
+        return pids if len(pids) == wanted and not set(pids) & set(old) and pids == ready_workers(site) else None
+
+    try:
+        return wait_until(others, what=f"{wanted} other workers")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; there are {site.worker_pids()}:\n{site.log()}") from None
+
+
+def signal_and_wait(site: Server, number: signal.Signals, said: str) -> str:
+    """Send a signal and return what the log says from there to the end, once that has `said`."""
+    before = len(site.log())
+    site.signal(number)
+    try:
+        wait_until(lambda: said in site.log()[before:], what=f"{said!r} in the log")
+    except AssertionError as error:
+        raise AssertionError(f"{error}:\n{site.log()}") from None
+    return site.log()[before:]
+
+
+def hang_up(site: Server, count: int | None = None) -> list[int]:
+    """Send HUP, and return the new workers when the old ones have left."""
+    old = site.worker_pids()
+    signal_and_wait(site, signal.SIGHUP, SERVES)
+    return wait_for_others(site, old, count)
+
+
+def descriptors(pid: int) -> int:
+    """Return how many descriptors the process has."""
+    return len(list(Path(f"/proc/{pid}/fd").iterdir()))
