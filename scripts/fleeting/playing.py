@@ -9,7 +9,7 @@ from attacking.latency import milliseconds
 from attacking.verdicts import Outcome
 from benching.servers import NotServing
 from fleeting.load import Load
-from fleeting.requests import KINDS, judge, windows
+from fleeting.requests import judge, windows
 from fleeting.scenarios import SCENARIOS, Scenario
 from fleeting.scene import Scene
 from fleeting.stage import Bench, staged
@@ -63,11 +63,8 @@ def _judge(scene: Scene, requests: list[Request], disturbed_at: float, *, paced:
     """Note what the clients have seen."""
     outcome = scene.outcome
     verdict = judge(requests, scene.stage.journal(), scene.excuse)
-    failed = verdict.failures.total()
     outcome.note("requests", f"{verdict.requests:,}")
-    outcome.note("failed", f"{failed:,}", "0", kept=failed == 0)
-    for kind in (*KINDS, *sorted(verdict.failures.keys() - set(KINDS))):
-        outcome.note(kind, f"{verdict.failures[kind]:,}")
+    outcome.note("failed", verdict.describe_failures(), "0", kept=not verdict.failures)
     outcome.note("excused", f"{verdict.excused:,}")
     outcome.note("repeated", f"{verdict.repeated:,}")
     before, during = windows((request for request in requests if not request.group), disturbed_at)

@@ -60,6 +60,11 @@ class Verdict:
     excused: int
     repeated: int
 
+    def describe_failures(self) -> str:
+        """Return the number of failures, and of each kind."""
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in sorted(self.failures.items()))
+        return f"{self.failures.total():,} ({kinds})" if kinds else "0"
+
 
 def judge(requests: Iterable[Request], journal: Journal, excuse: Callable[[Request], bool]) -> Verdict:
     """Count. A repeated request whose first attempt the application had begun is one that was cut off: no answer."""

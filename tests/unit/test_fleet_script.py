@@ -180,6 +180,7 @@ def test_what_nobody_had_begun_is_repeated_and_what_the_application_had_begun_ha
     assert verdict.requests == 3
     assert verdict.repeated == 1
     assert verdict.failures == {NO_ANSWER: 1}
+    assert verdict.describe_failures() == "1 (no answer 1)"
 
 
 def test_excused_failures_are_counted_apart():
