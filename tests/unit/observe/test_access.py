@@ -15,6 +15,7 @@ from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.head import Limits, RequestHead, parse_head
 from greenhorn.http.names import FieldNames
 from greenhorn.observe.access import AccessLog, escape
+from unit.net.waiting import DEADLINE
 
 PEER = ("198.51.100.7", "4242")
 TIME = r"\[\d\d/[A-Z][a-z]{2}/\d{4}:\d\d:\d\d:\d\d [+-]\d{4}\]"
@@ -195,3 +196,75 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path):
     assert len(lines) == 1200
     for line in lines:
         assert re.fullmatch(rf'([abcd]) - - {TIME} "GET /a\?b=c HTTP/1.1" 200 5 "\1{{20}}" "-"', line)
+
+
+# Opening anew.
+
+
+def test_a_log_goes_on_in_the_file_that_has_the_name_now(tmp_path: Path):
+    path = tmp_path / "access.log"
+    access = AccessLog(str(path))
+    descriptor = access._fd
+    path.rename(tmp_path / "old.log")
+    access.answered(PEER, head(), 200, 5)
+    access.reopen()
+    access.answered(PEER, head(), 404, 5)
+    assert access._fd == descriptor
+    assert not os.get_inheritable(descriptor)
+    access.close()
+    assert " 200 5 " in (tmp_path / "old.log").read_text()
+    assert " 404 5 " in path.read_text()
+    assert path.read_text().count("\n") == 1
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(descriptor)
+
+
+def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    access = AccessLog(str(folder / "access.log"))
+    folder.rename(tmp_path / "old")
+    with pytest.raises(FileNotFoundError):
+        access.reopen()
+    access.answered(PEER, head(), 200, 5)
+    access.close()
+    assert (tmp_path / "old" / "access.log").read_text().count("\n") == 1
+
+
+def test_the_standard_output_is_neither_opened_anew_nor_closed(capfd: pytest.CaptureFixture[str]):
+    access = AccessLog("-")
+    access.reopen()
+    access.close()
+    access.answered(PEER, head(), 200, 5)
+    assert access.path == ""
+    assert '"GET /a?b=c HTTP/1.1" 200 5' in capfd.readouterr().out
+
+
+@pytest.mark.usefixtures("hasty_switches")
+def test_no_line_is_lost_while_threads_write_and_the_file_is_exchanged(tmp_path: Path):
+    path = tmp_path / "access.log"
+    access = AccessLog(str(path))
+    writing = threading.Barrier(5)
+
+    def write(name: str) -> None:
+        writing.wait(DEADLINE)
+        for number in range(500):
+            access.answered((name, "1"), head(), 200, number)
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    writing.wait(DEADLINE)
+    turns = 0
+    while any(thread.is_alive() for thread in threads):
+        path.rename(tmp_path / f"{turns}.old")
+        access.reopen()
+        turns += 1
+    for thread in threads:
+        thread.join(DEADLINE)
+    access.close()
+    lines = [line for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    assert turns > 1
+    assert len(lines) == 2000
+    found = {(line[0], line.split('" 200 ')[1].split()[0]) for line in lines}
+    assert found == {(name, str(number)) for name in "abcd" for number in range(500)}

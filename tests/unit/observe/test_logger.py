@@ -10,6 +10,7 @@ import pytest
 
 from greenhorn.errors import ConfigError
 from greenhorn.observe.logger import LEVELS, Logger
+from unit.net.waiting import DEADLINE
 
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[([A-Z]+)\] (.*)")
 
@@ -140,3 +141,93 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path):
     lines = path.read_text().splitlines()
     assert len(lines) == 2400
     assert {re.sub(r"^\[.*\] ", "", line) for line in lines} == {name * 60 for name in "abcd"}
+
+
+# Opening anew.
+
+
+def test_a_log_goes_on_in_the_file_that_has_the_name_now(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    log.info("before")
+    descriptor = log.fileno()
+    path.rename(tmp_path / "old.log")
+    log.info("between")
+    log.reopen_files()
+    log.info("after")
+    log.stream.write("written\n")
+    assert log.fileno() == descriptor
+    old = (tmp_path / "old.log").read_text()
+    assert "before" in old
+    assert "between" in old
+    assert re.sub(r".*\] ", "", path.read_text()) == "after\nwritten\n"
+
+
+def test_a_log_that_stands_where_it_stood_is_added_to(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    for number in range(3):
+        log.info("line %d", number)
+        log.reopen_files()
+    assert path.read_text().count("\n") == 3
+
+
+def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log = Logger(str(folder / "error.log"), "info")
+    folder.rename(tmp_path / "old")
+    with pytest.raises(FileNotFoundError):
+        log.reopen_files()
+    log.info("still here")
+    assert "still here" in (tmp_path / "old" / "error.log").read_text()
+
+
+def test_the_standard_error_stream_is_not_opened_anew(capsys: pytest.CaptureFixture[str]):
+    log = Logger("-", "info")
+    assert log.path == ""
+    log.reopen_files()
+    log.info("told")
+    assert "told" in capsys.readouterr().err
+
+
+def test_a_log_that_the_application_has_closed_opens_at_need(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    log.error_log.handlers[0].close()
+    path.unlink()
+    log.reopen_files()
+    log.info("one")
+    log.stream.write("two\n")
+    assert path.read_text().endswith("one\ntwo\n")
+
+
+@pytest.mark.usefixtures("hasty_switches")
+def test_no_line_is_lost_while_threads_write_and_the_file_is_exchanged(tmp_path: Path):
+    path = tmp_path / "error.log"
+    log = Logger(str(path), "info")
+    log.reopen_files()
+    writing = threading.Barrier(5)
+
+    def write(name: str) -> None:
+        writing.wait(DEADLINE)
+        for number in range(300):
+            log.info("%s %d", name * 20, number)
+            log.stream.write(f"[own] {name * 20} {number}\n")
+
+    threads = [threading.Thread(target=write, args=(name,)) for name in "abcd"]
+    for thread in threads:
+        thread.start()
+    writing.wait(DEADLINE)
+    turns = 0
+    while any(thread.is_alive() for thread in threads):
+        path.rename(tmp_path / f"{turns}.old")
+        log.reopen_files()
+        turns += 1
+    for thread in threads:
+        thread.join(DEADLINE)
+    lines = [line for file in tmp_path.iterdir() for line in file.read_text().splitlines()]
+    assert turns > 1
+    assert len(lines) == 2400
+    wanted = {f"{name * 20} {number}" for name in "abcd" for number in range(300)}
+    assert {re.sub(r"^\[.*\] ", "", line) for line in lines} == wanted

@@ -82,6 +82,7 @@ def test_a_keep_alive_get_stays_within_the_budget_of_calls(
     listing = "\n".join(f"{count} x {name}" for name, count in collections.Counter(calls.python).items())
     assert 5 < len(calls.python) <= MOST_PYTHON_CALLS, f"{len(calls.python)} Python calls:\n{listing}"
     assert "ThreadWorker.work" in calls.python[0], listing
+    assert not any("hooked.py" in name for name in calls.python), f"nobody asked for hooks:\n{listing}"
     assert any("hello" in name for name in calls.python), listing
     assert 2 <= len(calls.system) <= MOST_SYSTEM_CALLS, f"{len(calls.system)} system calls: {calls.system}"
 
