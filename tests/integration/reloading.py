@@ -65,6 +65,15 @@ def wait_for_others(site: Server, old: list[int], count: int | None = None) -> l
         raise AssertionError(f"{error}; there are {site.worker_pids()}:\n{site.log()}") from None
 
 
+def settled(site: Server, expected: int) -> list[int]:
+    """Return the workers when there are as many as expected, all ready."""
+    try:
+        wait_until(lambda: len(site.worker_pids()) == expected == len(ready_workers(site)), what=f"{expected} workers")
+    except AssertionError as error:
+        raise AssertionError(f"{error}; there are {site.worker_pids()}:\n{site.log()}") from None
+    return site.worker_pids()
+
+
 def signal_and_wait(site: Server, number: signal.Signals, said: str) -> str:
     """Send a signal and return what the log says from there to the end, once that has `said`."""
     before = len(site.log())

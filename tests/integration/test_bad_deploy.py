@@ -13,6 +13,7 @@ from integration.load import load
 from integration.reloading import (
     GIVEN_UP,
     hang_up,
+    settled,
     signal_and_wait,
     source,
     start_reloadable,
@@ -25,6 +26,7 @@ from integration.running import DEADLINE, Server, StartServer, wait_until
 QUICK = 5.0
 """Seconds in which a start that fails is over, on a busy machine too."""
 RAISE = "    raise RuntimeError('zq81')"
+SLOW = "import threading; threading.Event().wait(0.5)"
 GOOD = "workers = 2\nboot_timeout = 30\nbind = '127.0.0.1:0'\n"
 
 
@@ -163,20 +165,36 @@ def test_a_broken_reload_costs_no_request_under_load(server: StartServer):
 def test_a_broken_reload_leaves_addresses_environment_and_number_as_they_were(server: StartServer):
     config = 'workers = 2\nraw_env = ["SHOWN=old"]\nbind = "127.0.0.1:0"\n'
     site = start_reloadable(server, source("one"), config=config, bind=(), workers=None, allow_traceback=True)
+    settled(site, 2)
     path = site.folder / "new"
     write_app(site, "raise RuntimeError('zq81')")
     write_config(site, f'workers = 3\nraw_env = ["SHOWN=new", "OTHER=1"]\nbind = "unix:{path}"\n')
     signal_and_wait(site, signal.SIGHUP, GIVEN_UP)
     assert not path.exists()
-    site.wait_for_log("Worker ready")
+    settled(site, 2)
     write_app(site, source("two"))  # what an old worker's replacement loads
     [killed, staying] = site.worker_pids()
     os.kill(killed, signal.SIGKILL)
-    wait_until(lambda: len({*site.worker_pids()} - {killed}) == 2, what="the replacement")
+    wait_until(lambda: killed not in site.worker_pids(), what="its end")
+    assert staying in settled(site, 2)
     site.pause(staying)
     assert re.fullmatch(r"two \d+ old", site.request(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").text)
     os.kill(staying, signal.SIGCONT)
-    assert len(site.worker_pids()) == 2
+
+
+@pytest.mark.parametrize("number", [1, 4], ids=["fewer workers", "more workers"])
+def test_a_broken_reload_that_wants_another_number_of_workers_leaves_all_where_they_are(
+    server: StartServer, number: int
+):
+    site = start_reloadable(server, source("one"), config="workers = 3", workers=None, allow_traceback=True)
+    old = settled(site, 3)
+    write_app(site, SLOW + "\nraise RuntimeError('zq81')")
+    write_config(site, f"workers = {number}")
+    signal_and_wait(site, signal.SIGHUP, GIVEN_UP)
+    wait_until(lambda: len(site.worker_pids()) == 3, what="the end of the worker that was tried")
+    assert site.worker_pids() == old
+    assert site.log().count("RuntimeError: zq81") == 1
+    assert len(errors(site.log())) == 1
 
 
 @pytest.mark.parametrize(

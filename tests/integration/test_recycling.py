@@ -100,7 +100,7 @@ def test_a_worker_that_wears_out_finishes_what_runs(stage: Theatre):
     for _ in range(3):
         assert site.request(GET).status == 200
     site.wait_for_log(rf"Worker \(pid:{held.pid}\) is exchanged")
-    assert int(site.request(GET).text) != held.pid
+    wait_until(lambda: int(site.request(GET).text) != held.pid, what="an answer of another one")
     held.release()
     assert connection.recv(65536).startswith(b"HTTP/1.1 200 OK\r\n")
     wait_until(lambda: held.pid not in site.worker_pids(), what="the end of the old worker")
@@ -193,8 +193,9 @@ def test_a_worker_whose_threads_are_stuck_is_exchanged_for_one_that_is_ready_fir
     site = stage.start("--request-timeout", "1", "--max-stuck-threads", "0")
     connection, held = stage.hold(site)
     assert connection.recv(65536).startswith(b"HTTP/1.1 504 ")
-    [other] = wait_until(lambda: [pid for pid in ready_workers(site) if pid != held.pid], what="another worker")
-    assert int(site.request(GET).text) == other
+    site.wait_for_log(rf"Worker \(pid:{held.pid}\) is exchanged")
+    [other] = [pid for pid in ready_workers(site) if pid != held.pid]
+    wait_until(lambda: int(site.request(GET).text) == other, what="an answer of the other one")
     held.release()
     wait_until(lambda: site.worker_pids() == [other], what="the end of the old one")
     assert_never_fewer(site.log(), 1)

@@ -184,7 +184,8 @@ def test_reloads_leave_no_descriptor_behind(server: StartServer, tmp_path: Path)
     access = f"accesslog = {str(tmp_path / 'access')!r}\n"
     one, two = (f'bind = ["127.0.0.1:0", "unix:{tmp_path / name}"]\n{access}' for name in ("one", "two"))
     site = start_reloadable(server, source("first"), config=one, bind=(), allow_traceback=True)
-    before = descriptors(site.pid), descriptors(site.worker_pid())
+    assert version(site) == "first"  # so that the worker has opened all it needs
+    before = descriptors(site.pid) + descriptors(site.worker_pid())
     for app, config, said in (
         (source("good"), two, SERVES),
         ("raise RuntimeError('zq81')", one, GIVEN_UP),
@@ -200,7 +201,9 @@ def test_reloads_leave_no_descriptor_behind(server: StartServer, tmp_path: Path)
     wait_until(lambda: len(site.worker_pids()) == 1, what="the end of the others")
     assert version(site) == "last"
     assert [path.name for path in sorted(tmp_path.iterdir()) if path.is_socket()] == ["one"]
-    assert (descriptors(site.pid), descriptors(site.worker_pid())) == before
+    wait_until(
+        lambda: descriptors(site.pid) + descriptors(site.worker_pid()) <= before, 5, "no more descriptors than before"
+    )
 
 
 def test_many_hups_at_once_end_with_the_last_version(server: StartServer):
@@ -215,6 +218,12 @@ def test_many_hups_at_once_end_with_the_last_version(server: StartServer):
     assert "ERROR" not in site.log()
 
 
+def asked_to_close(connection: socket.socket, reader: AnswerReader) -> bool:
+    """Tell whether the next answer on a kept connection says that it is the last."""
+    connection.sendall(GET)
+    return reader.read().headers["Connection"] == "close"
+
+
 def test_a_request_that_runs_at_hup_is_finished_by_its_worker(holding: StartServer, gate: Path):
     site = holding()
     [old] = site.worker_pids()
@@ -227,11 +236,9 @@ def test_a_request_that_runs_at_hup_is_finished_by_its_worker(holding: StartServ
         answer = readers[0].begin()
         assert int(answer.readline()) == old
         signal_and_wait(site, signal.SIGHUP, f"Worker (pid:{old}) is exchanged")
-        told = readers[1]
-        idle.sendall(GET)  # sooner than idle connections are closed
-        farewell = told.read()
-        assert (int(farewell.text), farewell.headers["Connection"]) == (old, "close")
-        assert int(site.request(GET).text) != old
+        wait_until(lambda: asked_to_close(idle, readers[1]), what="a word of the end")  # before it is closed as idle
+        assert readers[1].rest() == b""
+        wait_until(lambda: int(site.request(GET).text) != old, what="an answer of the new one")
         gate.write_bytes(b"!")
         assert answer.read() == b"end"
         assert readers[0].rest() == b""
