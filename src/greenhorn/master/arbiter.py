@@ -111,7 +111,7 @@ class Arbiter(Server):
         ]
         inherited = self.handover.inherited()
         self.generation.open(inherited, self._reload.activated)
-        self._reload.keep(self.generation, inherited.values())
+        self._reload.keep(self.generation, inherited)
         self.generation.hand_files_over(self.log)
 
     def _turn(self) -> None:
@@ -246,7 +246,9 @@ class Arbiter(Server):
             self.log.warning("USR2 does nothing while there is a second master")
             return
         try:
-            self.handover.start(self.LISTENERS, lambda: self.call("pre_exec"), self.log)
+            # All that systemd has opened go over: they are counted, and another configuration may name others.
+            sockets = list(dict.fromkeys([*self.LISTENERS, *self._reload.activated]))
+            self.handover.start(sockets, lambda: self.call("pre_exec"), self.log)
         except OSError as error:
             self.log.error("The second master cannot be started: %s", error)  # noqa: TRY400 - said
         else:
@@ -345,8 +347,6 @@ class Arbiter(Server):
             code = worker.boot(settle_in)
         except Exception:
             self.log.exception("Exception in worker process")  # it must not reach the master's code above
-        try:
-            call_hook(settings.worker_exit, "worker_exit", self, worker)
-        except ConfigError as error:
-            self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
+        finally:
+            self.call_safely("worker_exit", worker)
         return code

@@ -69,10 +69,9 @@ class Child:
             self.ready = True
         elif word == b"retire":
             self.retiring = True
-        elif word == b"failed":
-            self.failure = json.loads(rest)
-        elif word == b"changed":
-            self.changed = json.loads(rest)
+        elif word in (b"failed", b"changed"):
+            with contextlib.suppress(ValueError):  # the application shares the process, and may have written there
+                setattr(self, "failure" if word == b"failed" else "changed", str(json.loads(rest)))
 
     def order(self, line: str) -> bool:
         """Write a line to the worker, and say whether that went."""

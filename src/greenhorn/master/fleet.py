@@ -111,13 +111,15 @@ class Fleet:
 
     def heard(self, child: Child) -> None:
         """Read what a child has written."""
+        was_ready = child.ready
         if not child.listen():
             self._selector.unregister(child.channel)
         if child.ready and not child.told:
             self.was_ready = True
+            if not was_ready:
+                self._failure = ""
             if self._announced and not child.announced:
                 child.announced = child.order("stopping")
-            self._failure = ""
             if child.generation is self.candidate:
                 before, self.current, self.candidate = self.current, self.candidate, None
                 self._delay = self._spawn_at = 0.0
@@ -169,6 +171,9 @@ class Fleet:
             try:
                 self._spawn(self.current)
             except (OSError, ConfigError) as error:  # of processes, memory, descriptors: there may be some again soon
+                if isinstance(error, ConfigError) and not self.was_ready:
+                    self._master.cannot_start(str(error), 1)
+                    return
                 self._spawn_at = time.monotonic() + TICK
                 self.log.error("Cannot start a worker: %s; trying again in %.0f s", error, TICK)  # noqa: TRY400 - said
 
@@ -329,7 +334,8 @@ class Fleet:
         """Let workers say that others should be asked, while they go on to serve."""
         self._announced = True
         for child in self.children.values():
-            child.order("stopping")
+            if child.ready:
+                child.announced = child.order("stopping")
 
     def stop(self, number: int, *, others_serve: bool) -> None:
         """Let every worker end, by this signal; where other masters serve, it leaves them who waits for a worker."""

@@ -1,7 +1,7 @@
 """One reading of the configuration, and what its workers are made of."""
 
 import gc
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any
@@ -61,7 +61,7 @@ class Generation:
         """Whether the master loads the application; not while somebody works on it, since it is loaded once."""
         return self.settings.preload_app and not self.settings.reload
 
-    def open(self, existing: Mapping[Address, Listener], activated: Sequence[Listener]) -> None:
+    def open(self, existing: Sequence[Listener], activated: Sequence[Listener]) -> None:
         """Open the listening sockets and the access log; raises `ConfigError`, and has opened nothing then.
 
         Sockets that exist already are taken as they are; those that a service manager has `activated` stand in for
@@ -76,13 +76,12 @@ class Generation:
             reuse_port=settings.reuse_port,
         )
         wanted = [parse_address(text) for text in settings.bind]
-        by_name = {listener.address.name: listener for listener in activated}
         if activated and not any(address.name for address in wanted):
             wanted = [listener.address for listener in activated] + [each for each in wanted if each.fd >= 0]
         else:
-            wanted = [by_name[each.name].address if each.name in by_name else each for each in wanted]
+            wanted = [address for each in wanted for address in _named(each, activated)]
         access = AccessLog(settings.accesslog) if settings.accesslog else None
-        known = {**existing, **{listener.address: listener for listener in activated}}
+        known = list(dict.fromkeys([*existing, *activated]))
         try:
             self.listeners = listen_all(wanted, manner, known)
         except ConfigError:
@@ -117,3 +116,9 @@ class Generation:
             )
         gc.collect()
         gc.freeze()  # so that the workers do not copy what they only look at
+
+
+def _named(address: Address, activated: Sequence[Listener]) -> list[Address]:
+    """The addresses of all sockets that have the name in `address`; itself if it has none, or nobody has it."""
+    named = [listener.address for listener in activated if address.name and listener.address.name == address.name]
+    return named or [address]

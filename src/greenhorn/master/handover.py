@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 
 from greenhorn.errors import ConfigError
 from greenhorn.master.surroundings import Surroundings
-from greenhorn.net.listener import Address, Listener, adopt, parse_address
+from greenhorn.net.listener import Listener, adopt, parse_address
 from greenhorn.observe.logger import Logger
 
 OLD_MASTER = "GREENHORN_PID"
@@ -40,16 +40,19 @@ class Handover:
         """Whether another master has the same sockets and files."""
         return bool(self.predecessor or self.successor)
 
-    def inherited(self) -> dict[Address, Listener]:
-        """The sockets that the first master passed on, by their addresses. Raises `ConfigError`."""
-        fds = [_number(text) for text in self._descriptors.split(",") if text]
+    def inherited(self) -> list[Listener]:
+        """The sockets that the first master passed on. Raises `ConfigError`."""
+        texts = [text for text in self._descriptors.split(",") if text]
+        if not all(text.isascii() and text.isdigit() for text in texts):
+            raise ConfigError(f"{DESCRIPTORS}={self._descriptors!r}: must be numbers of descriptors, such as 3,4")
+        fds = [int(text) for text in texts]
         try:
             addresses = [parse_address(text) for text in shlex.split(self._addresses)]
         except ValueError as error:
             raise ConfigError(f"{ADDRESSES}={self._addresses!r}: {error}") from None
         if len(fds) != len(addresses):
             raise ConfigError(f"{DESCRIPTORS}={self._descriptors} does not fit {ADDRESSES}={self._addresses}")
-        return {address: adopt(fd, address, lent=address.fd >= 0) for fd, address in zip(fds, addresses, strict=True)}
+        return [adopt(fd, address, lent=address.fd >= 0) for fd, address in zip(fds, addresses, strict=True)]
 
     def promoted(self) -> bool:
         """Whether the first master has left since the last call, so that this one is the only one."""

@@ -10,7 +10,7 @@ from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.generation import Generation
 from greenhorn.master.server import Server
 from greenhorn.master.surroundings import Surroundings
-from greenhorn.net.listener import Address, Listener
+from greenhorn.net.listener import Listener
 from greenhorn.observe.logger import Logger
 
 
@@ -27,7 +27,7 @@ class Reload:
         surroundings: Surroundings,
         take_over: Callable[[Generation], None],
     ) -> None:
-        self.sockets: dict[Address, Listener] = {}
+        self.sockets: list[Listener] = []
         """Every listening socket of this process, of whichever generation."""
         self.activated: list[Listener] = []
         """Those that a service manager has opened."""
@@ -52,7 +52,9 @@ class Reload:
         if abandoned is not None:
             fleet.abandon()
             self._restore(before)
-            self.sockets.update((listener.address, listener) for listener in abandoned.listeners)
+            self.sockets += [listener for listener in abandoned.listeners if listener not in self.sockets]
+            if abandoned.access is not None and abandoned.access is not before.access:
+                abandoned.access.close()
         generation: Generation | None = None
         try:
             self._surroundings.leave()
@@ -105,7 +107,8 @@ class Reload:
         server.num_workers = self._target_wanted
 
     def accepted(self, generation: Generation, before: Generation) -> None:
-        """Let go of what only the generation before had."""
+        """Go by a generation that serves, and let go of what only the one before had."""
+        self._server.generation = generation
         self._keep_sockets((generation,))
         if before.access is not None and before.access is not generation.access:
             before.access.close()
@@ -138,16 +141,16 @@ class Reload:
 
     def _keep_sockets(self, generations: Iterable[Generation], others: Iterable[Listener] = ()) -> None:
         kept = [listener for generation in generations for listener in generation.listeners]
-        for listener in {*self.sockets.values(), *others}:
+        for listener in {*self.sockets, *others}:
             if listener not in kept and listener not in self.activated:
                 listener.close(unlink=not (listener.lent or self._server.handover.shared))
-        self.sockets = {listener.address: listener for listener in kept}
+        self.sockets = list(dict.fromkeys(kept))
 
     def seal_sockets(self) -> bool:
         """Let nobody connect any more who has not begun to; whether some may still be on their way."""
         if self._server.handover.shared:
             return False
-        return any([listener.seal() for listener in self.sockets.values()])  # noqa: C419 - all of them
+        return any([listener.seal() for listener in self.sockets])  # noqa: C419 - all of them
 
     def close_sockets(self) -> None:
         """Listen no more in this process. Paths stay where another master or a service manager has them as well."""

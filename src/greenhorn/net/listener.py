@@ -5,9 +5,8 @@ import errno
 import os
 import re
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import MappingProxyType
 from typing import NamedTuple
 
 from greenhorn.errors import ConfigError
@@ -188,27 +187,27 @@ class Listener:
                     Path(self._path).unlink()
 
 
-def listen_all(
-    addresses: Sequence[Address], manner: Manner, existing: Mapping[Address, Listener] = MappingProxyType({})
-) -> list[Listener]:
+def listen_all(addresses: Sequence[Address], manner: Manner, existing: Sequence[Listener] = ()) -> list[Listener]:
     """Listen at all of `addresses`, or at none. Raises `ConfigError` that says why, and who holds a busy port.
 
     Those of `existing` are taken as they are. `[::]` takes IPv4 clients as well, unless an IPv4 address with the same
     port is among the others.
     """
     listeners: list[Listener] = []
+    unused = list(existing)
     ports_of_ipv4 = {address.port for address in addresses if address.host and ":" not in address.host}
     try:
         for address in addresses:
-            known = existing.get(address)
-            if known is None or known.reserved is not (manner.reuse_port and bool(address.host)):
+            known = next((listener for listener in unused if listener.address == address), None)
+            if known is None:
                 known = listen(address, manner, only_ipv6=address.port in ports_of_ipv4)
-            elif not known.reserved:
-                known.socket.listen(manner.backlog)
+            else:
+                unused.remove(known)
+                _listen_on(known, manner)
             listeners.append(known)
     except ConfigError:
         for listener in listeners:
-            if listener not in existing.values():
+            if listener not in existing:
                 listener.close(unlink=True)
         raise
     return listeners
@@ -226,6 +225,13 @@ def listen(address: Address, manner: Manner, *, only_ipv6: bool = False) -> List
         raise ConfigError(f"cannot listen at {address}: {address.host!r} is no host name") from None
     except OSError as error:
         raise ConfigError(f"cannot listen at {address}: {_reason(error, address)}") from error
+
+
+def _listen_on(listener: Listener, manner: Manner) -> None:
+    if listener.reserved is not (manner.reuse_port and bool(listener.address.host)):
+        raise ConfigError(f"reuse_port cannot be changed while {listener.address} is listened at: stop and start again")
+    if not listener.reserved:
+        listener.socket.listen(manner.backlog)
 
 
 def adopt(fd: int, address: Address, *, lent: bool = True) -> Listener:
@@ -286,13 +292,17 @@ def _listen_unix(address: Address, manner: Manner) -> Listener:
         Path(path).unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(manner.umask)
+    bound = False
     try:
         sock.bind(path)
+        bound = True
         if (manner.uid, manner.gid) != (-1, -1):
             os.chown(path, manner.uid, manner.gid)
         sock.listen(manner.backlog)
     except OSError:
         sock.close()
+        if bound:
+            Path(path).unlink(missing_ok=True)
         raise
     finally:
         os.umask(mask)

@@ -1,8 +1,10 @@
 """What happens around each request beside answering it: the request hooks, and counting up to max_requests."""
 
+import re
 import threading
 from collections.abc import Callable
 from typing import Any, BinaryIO
+from urllib.parse import unquote_to_bytes
 
 from greenhorn.errors import HTTPError
 from greenhorn.http.head import RequestHead
@@ -14,12 +16,15 @@ from greenhorn.wsgi.environ import Environ, build_environ
 from greenhorn.wsgi.exchange import Response
 
 Hook = Callable[..., Any]
+PATH = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
+"""What stands before the path of a target in absolute form."""
 
 
 class Request:
     """A request as hooks written for gunicorn know it. Belongs to the thread that works on it.
 
-    `headers` is a list of (NAME, value) pairs; what `pre_request` changes in it, the application sees.
+    `headers` is a list of (NAME, value) pairs; what `pre_request` changes in it, in `method`, `uri`, `path` (as it was
+    received, still encoded) and `query`, the application sees.
     """
 
     trailers: list[tuple[str, str]] = []  # noqa: RUF012 - nobody changes it
@@ -30,37 +35,45 @@ class Request:
         self.method = head.method
         self.uri = head.target
         self.query = head.query
-        self.path = head.target.partition("?")[0]
+        self.path = PATH.sub("", head.target, count=1).partition("?")[0] or "/"
         major, _, minor = head.version.removeprefix("HTTP/").partition(".")
         self.version = (int(major), int(minor))
         self.headers = [(_name(key), value) for key, value in head.fields.items()]
         self.body = body
         self.scheme: str = template["wsgi.url_scheme"]
         self.peer_addr = self.remote_addr = (template["REMOTE_ADDR"], template.get("REMOTE_PORT", ""))
-        self._as_received = list(self.headers)
+        self._path = self.path
+        self._as_received = self._changeable()
 
     def should_close(self) -> bool:
         """Whether the client does not want the connection to be kept."""
         return not self.head.keep_alive
 
-    def take_over_headers(self) -> None:
-        """Let the application see what a hook has changed in `headers`."""
-        if self.headers == self._as_received:
+    def _changeable(self) -> tuple[object, ...]:
+        return self.method, self.uri, self.path, self.query, tuple(self.headers)
+
+    def take_over(self) -> None:
+        """Let the application see what a hook has changed."""
+        head = self.head
+        if self._changeable() == self._as_received:
             return
+        if self.path != self._path:
+            head.path = unquote_to_bytes(self.path.encode("latin-1")).decode("latin-1")
+        head.method, head.target, head.query = self.method, self.uri, self.query
         fields: dict[str, str] = {}
         for name, value in self.headers:
             key = _key(name)
             fields[key] = f"{fields[key]},{value}" if key in fields else value
-        self.head.fields = fields
+        head.fields = fields
 
 
 def _name(key: str) -> str:
-    return key.removeprefix("HTTP_").replace("_", "-")
+    return key.removeprefix("HTTP_").replace("_", "-") if key != "SCRIPT_NAME" else key
 
 
 def _key(name: str) -> str:
     key = name.upper().replace("-", "_")
-    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") else f"HTTP_{key}"
+    return key if key in ("CONTENT_TYPE", "CONTENT_LENGTH") or name == "SCRIPT_NAME" else f"HTTP_{key}"
 
 
 class Attendance:
@@ -97,7 +110,7 @@ class Attendance:
             except Exception as error:
                 self._worker.log.exception("pre_request failed for %s %s", head.method, head.target)
                 raise HTTPError(500, "the server failed") from error
-            request.take_over_headers()
+            request.take_over()
         current.environ = build_environ(template, head, body, response)
         current.response = response
         return current.environ  # type: ignore[no-any-return]

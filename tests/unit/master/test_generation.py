@@ -85,7 +85,7 @@ def activated(opened: list[Listener], *names: str) -> list[Listener]:
 
 def test_every_address_is_listened_at(opened: list[Listener], tmp_path: Path):
     one = make(bind=("127.0.0.1:0", f"unix:{tmp_path}/s p"), umask=0o117)
-    one.open({}, [])
+    one.open([], [])
     opened += one.listeners
     assert [str(listener.address) for listener in one.listeners] == ["127.0.0.1:0", f"unix:{tmp_path}/s p"]
     assert (tmp_path / "s p").stat().st_mode & 0o777 == 0o660
@@ -94,10 +94,10 @@ def test_every_address_is_listened_at(opened: list[Listener], tmp_path: Path):
 
 def test_sockets_that_are_there_are_taken_as_they_are(opened: list[Listener], tmp_path: Path):
     first = make(bind=("127.0.0.1:0", f"unix:{tmp_path}/s"))
-    first.open({}, [])
+    first.open([], [])
     opened += first.listeners
     second = make(bind=(f"unix:{tmp_path}/s", "127.0.0.1:0", "localhost:0"))
-    second.open({listener.address: listener for listener in first.listeners}, [])
+    second.open(first.listeners, [])
     opened.append(second.listeners[2])
     assert second.listeners[:2] == [first.listeners[1], first.listeners[0]]
     assert second.listeners[2] not in first.listeners
@@ -106,7 +106,7 @@ def test_sockets_that_are_there_are_taken_as_they_are(opened: list[Listener], tm
 def test_activated_sockets_stand_in_for_all_addresses(opened: list[Listener]):
     sockets = activated(opened, "unknown", "unknown")
     one = make(bind=("127.0.0.1:1",))
-    one.open({}, sockets)
+    one.open([], sockets)
     assert one.listeners == sockets
 
 
@@ -116,7 +116,7 @@ def test_activated_sockets_stand_beside_those_that_are_named_by_number(opened: l
     number = os.dup(outer.fd)
     opened.append(outer)
     one = make(bind=("127.0.0.1:1", f"fd://{number}"))
-    one.open({}, sockets)
+    one.open([], sockets)
     opened.append(one.listeners[1])
     assert one.listeners[0] is sockets[0]
     assert one.listeners[1].fd == number
@@ -125,7 +125,7 @@ def test_activated_sockets_stand_beside_those_that_are_named_by_number(opened: l
 def test_activated_sockets_can_be_chosen_by_their_names(opened: list[Listener]):
     sockets = activated(opened, "web", "admin")
     one = make(bind=("fd://admin", "127.0.0.1:0"))
-    one.open({}, sockets)
+    one.open([], sockets)
     opened.append(one.listeners[1])
     assert one.listeners[0] is sockets[1]
     assert one.listeners[1].name[0] == "127.0.0.1"
@@ -134,18 +134,18 @@ def test_activated_sockets_can_be_chosen_by_their_names(opened: list[Listener]):
 def test_all_activated_sockets_of_one_name_are_meant_by_it(opened: list[Listener]):
     sockets = activated(opened, "web", "web", "admin")
     one = make(bind=("fd://web",))
-    one.open({}, sockets)
+    one.open([], sockets)
     assert one.listeners == sockets[:2]
 
 
 def test_a_name_that_no_socket_was_given_is_an_error(opened: list[Listener]):
     with pytest.raises(ConfigError, match="fd://shop"):
-        make(bind=("fd://shop",)).open({}, activated(opened, "web"))
+        make(bind=("fd://shop",)).open([], activated(opened, "web"))
 
 
 def test_with_reuse_port_addresses_are_reserved_and_unix_sockets_are_not(opened: list[Listener], tmp_path: Path):
     one = make(bind=("127.0.0.1:0", f"unix:{tmp_path}/s"), reuse_port=True)
-    one.open({}, [])
+    one.open([], [])
     opened += one.listeners
     assert [listener.reserved for listener in one.listeners] == [True, False]
 
@@ -153,7 +153,7 @@ def test_with_reuse_port_addresses_are_reserved_and_unix_sockets_are_not(opened:
 def test_a_log_that_cannot_be_opened_is_an_error_and_nothing_is_listened_at(tmp_path: Path):
     one = make(bind=(f"unix:{tmp_path}/s",), accesslog="/no/such/folder/log")
     with pytest.raises(ConfigError, match="accesslog"):
-        one.open({}, [])
+        one.open([], [])
     assert not (tmp_path / "s").exists()
     assert one.listeners == []
 
@@ -162,7 +162,7 @@ def test_addresses_that_cannot_be_listened_at_leave_nothing_open(tmp_path: Path)
     one = make(bind=(f"unix:{tmp_path}/s", "unix:/no/such/folder/s"), accesslog=str(tmp_path / "access.log"))
     before = descriptors()
     with pytest.raises(ConfigError, match="/no/such/folder/s"):
-        one.open({}, [])
+        one.open([], [])
     assert descriptors() == before
     assert not (tmp_path / "s").exists()
     assert (one.listeners, one.access) == ([], None)
@@ -173,7 +173,7 @@ def test_files_are_handed_over_to_whom_the_workers_run_as(tmp_path: Path, forget
     del forget_log
     log = Logger(str(tmp_path / "error.log"), "info")
     one = make(bind=(f"unix:{tmp_path}/s",), accesslog=str(tmp_path / "access.log"), user=1234, group=1235)
-    one.open({}, [])
+    one.open([], [])
     opened += one.listeners
     one.hand_files_over(log)
     for name in ("error.log", "access.log", "s"):

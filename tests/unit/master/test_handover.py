@@ -79,7 +79,7 @@ def has_ipv6() -> bool:
 def test_a_first_master_is_told_nothing(second: Callable[..., Handover]):
     handover = second()
     assert (handover.predecessor, handover.successor, handover.shared) == (0, 0, False)
-    assert handover.inherited() == {}
+    assert handover.inherited() == []
     assert handover.promoted() is False
 
 
@@ -139,10 +139,8 @@ def test_an_inherited_socket_is_found_by_its_address_and_accepts(
 ):
     text = text.format(folder=tmp_path)
     outer = listening(text)
-    found = second(**passed(second(), outer)).inherited()
-    [(address, listener)] = found.items()
-    assert address == parse_address(text)
-    assert listener.address == address
+    [listener] = second(**passed(second(), outer)).inherited()
+    assert listener.address == parse_address(text)
     assert listener.name == outer.name
     assert not listener.lent
     with socket.socket(outer.socket.family) as client:
@@ -159,7 +157,7 @@ def test_a_descriptor_that_was_named_by_its_number_stays_somebody_elses(
 ):
     outer = listening(f"unix:{tmp_path}/s")
     fd = os.dup(outer.fd)
-    [listener] = second(**{DESCRIPTORS: str(fd), ADDRESSES: f"fd://{fd}"}).inherited().values()
+    [listener] = second(**{DESCRIPTORS: str(fd), ADDRESSES: f"fd://{fd}"}).inherited()
     assert listener.lent
     listener.close(unlink=True)
     assert (tmp_path / "s").is_socket()
@@ -167,7 +165,7 @@ def test_a_descriptor_that_was_named_by_its_number_stays_somebody_elses(
 
 def test_a_reserved_address_is_reserved_again(second: Callable[..., Handover], listening: Callable[..., Listener]):
     outer = listening("127.0.0.1:0", reuse_port=True)
-    [listener] = second(**passed(second(), outer)).inherited().values()
+    [listener] = second(**passed(second(), outer)).inherited()
     assert listener.reserved
     listener.close()
 
@@ -176,9 +174,9 @@ def test_several_are_kept_apart(second: Callable[..., Handover], listening: Call
     texts = [f"unix:{tmp_path}/a b", f"unix:{tmp_path}/a", "127.0.0.1:0"]
     outer = [listening(text) for text in texts]
     found = second(**passed(second(), *outer)).inherited()
-    assert [str(address) for address in found] == texts
-    assert [listener.name for listener in found.values()] == [each.name for each in outer]
-    for listener in found.values():
+    assert [str(listener.address) for listener in found] == texts
+    assert [listener.name for listener in found] == [each.name for each in outer]
+    for listener in found:
         listener.close()
 
 

@@ -1,5 +1,6 @@
 """HUP: what is read anew, what serves on while it is tried, and how everything is as before when it fails."""
 
+import contextlib
 import json
 import os
 import sys
@@ -66,7 +67,7 @@ class Master:
         """Whether nothing but the first generation is there, and serves."""
         server, fleet = self.server, self.server.fleet
         serving = [child.generation for child in fleet.children.values() if not child.told]
-        sockets = {listener.address: listener for listener in self.first.listeners}
+        sockets = list(self.first.listeners)
         return (
             server.generation is fleet.current is self.first
             and fleet.candidate is None
@@ -105,7 +106,7 @@ def test_the_new_reading_counts_at_once_for_the_master_and_then_for_all_workers(
     assert server.fleet.current is server.generation is not one.first
     assert server.LISTENERS[0] is kept
     assert [(tmp_path / name).exists() for name in "abc"] == [True, False, True]
-    assert set(server._reload.sockets.values()) == set(server.LISTENERS)
+    assert set(server._reload.sockets) == set(server.LISTENERS)
     assert one.first.listeners[1].socket.fileno() == -1
     assert "[WARNING] a warning" in one.log()
 
@@ -299,8 +300,8 @@ def test_the_log_of_a_generation_that_was_superseded_is_closed(master: Callable[
     assert superseded is not None
     one.read(accesslog=str(tmp_path / "c.log"))
     one.ready()
-    with pytest.raises(OSError, match="Bad file descriptor"):
-        os.fstat(superseded._fd)
+    with contextlib.suppress(OSError):  # the number may be another file's by now
+        assert os.fstat(superseded._fd).st_ino != (tmp_path / "b.log").stat().st_ino
     one.first.access = None
 
 

@@ -160,14 +160,10 @@ def test_what_is_not_reserved_is_a_workers_own_as_it_is(opened: Opened, tmp_path
 # Over a reload.
 
 
-def by_address(*listeners: Listener) -> dict[Address, Listener]:
-    return {listener.address: listener for listener in listeners}
-
-
 def test_sockets_that_are_there_are_taken_as_they_are_and_only_new_ones_opened(opened: Opened, tmp_path: Path):
     kept = opened(listen(Address("127.0.0.1", 0), Manner()))
     path = Address(path=str(tmp_path / "s"))
-    listeners = listen_all([path, kept.address], Manner(), by_address(kept))
+    listeners = listen_all([path, kept.address], Manner(), [kept])
     opened(listeners[0])
     assert listeners[1] is kept
     assert listeners[0].address == path
@@ -178,19 +174,19 @@ def test_sockets_that_are_there_are_taken_as_they_are_and_only_new_ones_opened(o
 def test_a_reserved_address_is_taken_as_it_is_while_it_is_meant_to_be_one(opened: Opened, reuse_port: bool):
     manner = Manner(reuse_port=reuse_port)
     kept = opened(listen(Address("127.0.0.1", 0), manner))
-    assert listen_all([kept.address], manner, by_address(kept)) == [kept]
+    assert listen_all([kept.address], manner, [kept]) == [kept]
 
 
 def test_a_unix_socket_is_taken_as_it_is_also_with_reuse_port(opened: Opened, tmp_path: Path):
     kept = opened(listen(Address(path=str(tmp_path / "s")), Manner()))
-    assert listen_all([kept.address], Manner(reuse_port=True), by_address(kept)) == [kept]
+    assert listen_all([kept.address], Manner(reuse_port=True), [kept]) == [kept]
 
 
 def test_if_one_cannot_be_listened_at_those_that_were_there_stay_and_new_ones_go(opened: Opened, tmp_path: Path):
     kept = opened(listen(Address(path=str(tmp_path / "kept")), Manner()))
     wanted = [kept.address, Address(path=str(tmp_path / "new")), Address(path="/no/such/folder/s")]
     with pytest.raises(ConfigError, match="/no/such/folder/s"):
-        listen_all(wanted, Manner(), by_address(kept))
+        listen_all(wanted, Manner(), [kept])
     assert accepts(kept)
     assert [path.name for path in tmp_path.iterdir()] == ["kept"]
 
@@ -207,7 +203,7 @@ def test_a_socket_that_is_there_gets_the_new_backlog(opened: Opened, tmp_path: P
             if client.connect_ex(str(tmp_path / "s")):
                 break
             assert len(clients) < 100
-        listen_all([kept.address], Manner(backlog=200), by_address(kept))
+        listen_all([kept.address], Manner(backlog=200), [kept])
         for _ in range(20):
             more = socket.socket(socket.AF_UNIX)
             clients.append(more)

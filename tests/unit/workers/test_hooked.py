@@ -96,7 +96,7 @@ def test_a_client_of_a_unix_socket_has_no_address():
 def test_headers_that_nobody_changed_are_not_even_copied():
     one = request()
     before = one.head.fields
-    one.take_over_headers()
+    one.take_over()
     assert one.head.fields is before
 
 
@@ -104,7 +104,7 @@ def test_changed_headers_are_those_of_the_environ():
     one = request("GET / HTTP/1.1\r\nHost: a\r\nX-Gone: 1\r\nX-Own: 1\r\nContent-Type: text/plain")
     one.headers = [pair for pair in one.headers if pair[0] != "X-GONE"]
     one.headers += [("X-NEW", "n"), ("x-lower", "l"), ("X_UNDER", "u"), ("X-OWN", "2"), ("Content-Language", "de")]
-    one.take_over_headers()
+    one.take_over()
     assert one.head.fields == {
         "HTTP_HOST": "a",
         "HTTP_X_OWN": "1,2",
@@ -119,7 +119,7 @@ def test_changed_headers_are_those_of_the_environ():
 def test_a_change_in_place_counts_as_well():
     one = request("GET / HTTP/1.1\r\nHost: a\r\nX-Own: 1")
     one.headers[1] = ("X-OWN", "2")
-    one.take_over_headers()
+    one.take_over()
     assert one.head.fields == {"HTTP_HOST": "a", "HTTP_X_OWN": "2"}
 
 
@@ -127,7 +127,7 @@ def test_where_a_trusted_proxy_has_mounted_the_application_stays_when_a_header_c
     one = request("GET /told/x HTTP/1.1\r\nHost: a\r\nSCRIPT_NAME: /told", allowed=("SCRIPT_NAME",))
     assert one.head.fields["SCRIPT_NAME"] == "/told"
     one.headers.append(("X-NEW", "n"))
-    one.take_over_headers()
+    one.take_over()
     assert one.head.fields["SCRIPT_NAME"] == "/told"
     assert "HTTP_SCRIPT_NAME" not in one.head.fields
 
@@ -135,7 +135,7 @@ def test_where_a_trusted_proxy_has_mounted_the_application_stays_when_a_header_c
 def test_a_stranger_cannot_mount_the_application_by_way_of_a_hook():
     one = request("GET /told/x HTTP/1.1\r\nHost: a\r\nScript-Name: /told")
     one.headers.append(("X-NEW", "n"))
-    one.take_over_headers()
+    one.take_over()
     assert "SCRIPT_NAME" not in one.head.fields
     assert one.head.fields["HTTP_SCRIPT_NAME"] == "/told"
 
