@@ -22,7 +22,8 @@ class Process:
 def processes() -> Iterator[Process]:
     """Yield every living process: from /proc, and from ps where there is no /proc."""
     if Path("/proc/self/stat").exists():
-        rows = [row for stat in Path("/proc").glob("[0-9]*/stat") if (row := _stat_row(stat))]
+        folders = [folder for folder in Path("/proc").iterdir() if folder.name.isdigit()]
+        rows = [row for folder in folders if (row := _stat_row(folder / "stat"))]
     else:
         command = ["ps", "-A", "-o", "pid=,stat=,ppid=,pgid=,comm="]
         listing = subprocess.run(command, capture_output=True, text=True, check=True).stdout

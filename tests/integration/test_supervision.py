@@ -63,7 +63,9 @@ def test_a_worker_that_ends_in_any_way_is_replaced(start: StartServer, number: s
     site = start()
     [ended] = site.worker_pids()
     os.kill(ended, number)
-    [replacement] = wait_for_workers(site, 2)
+    wait_for_workers(site, 2)
+    wait_until(lambda: ended not in site.worker_pids(), what="its end")
+    [replacement] = site.worker_pids()
     assert int(site.request(GET).text) == replacement != ended
     assert re.search(rf"\b{ended}\b", "\n".join(re.findall(r"^.*Worker \(pid:.*$", site.log(), re.MULTILINE)))
 

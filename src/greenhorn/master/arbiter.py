@@ -10,7 +10,8 @@ from pathlib import Path
 import greenhorn
 from greenhorn.config import Configuration
 from greenhorn.errors import AppLoadError, ConfigError
-from greenhorn.master.fleet import HURRY, TICK, Fleet, call_hook
+from greenhorn.master.child import HURRY
+from greenhorn.master.fleet import TICK, Fleet, call_hook
 from greenhorn.master.generation import Generation
 from greenhorn.master.handover import Handover
 from greenhorn.master.pidfile import Pidfile
@@ -147,7 +148,7 @@ class Arbiter(Server):
 
     def _tell_outside(self) -> None:
         """Tell whoever started this process, and systemd, what there is to tell."""
-        status = f"{self.fleet.serving()} of {self.num_workers} workers serve"
+        status = self._status()
         if self.fleet.was_ready and not self._told_ready:
             self._told_ready = True
             self._launch.succeeded()
@@ -155,6 +156,10 @@ class Arbiter(Server):
         elif self._told_ready and self._stop_at is None:
             self._notifier.status(status)
         self._notifier.beat(time.monotonic())
+
+    def _status(self) -> str:
+        # While workers are exchanged, more serve than there are to be.
+        return f"{min(self.fleet.serving(), self.num_workers)} of {self.num_workers} workers serve"
 
     def _obey(self, name: str) -> None:
         if name == "CHLD" or self._exit_code is not None:
@@ -216,7 +221,7 @@ class Arbiter(Server):
                 self._ready_again()
 
     def _ready_again(self) -> None:
-        self._notifier.ready(f"{self.fleet.serving()} of {self.num_workers} workers serve")
+        self._notifier.ready(self._status())
 
     def _take_over(self, generation: Generation) -> None:
         """Let the master itself go by another generation from now on. Raises `ConfigError`."""
@@ -231,6 +236,9 @@ class Arbiter(Server):
     def accepted(self, generation: Generation, before: Generation) -> None:
         """Let go of the generation before, since the new one serves. The fleet calls it."""
         self._reload.accepted(generation, before)
+        for listener in generation.listeners:
+            if listener not in before.listeners:
+                self.log.info("Listening at: %s (%d)", listener, self.pid)
         self.log.info("The new generation serves, and the old workers leave")
         self._ready_again()
 
@@ -332,12 +340,14 @@ class Arbiter(Server):
             call_hook(settings.post_fork, "post_fork", self, worker)
             become(generation.identity)
 
+        worker.at_abort = lambda: self.call_safely("worker_exit", worker)
         try:
             # Let go of what is the master's.
             signal.set_wakeup_fd(-1)
             self._selector.close()
             self._signals.close()
             self._launch.forget()
+            self._reload.leave_to_others(generation)
             if self._pidfile is not None:
                 self._pidfile.forget()
             self.generation, self.cfg = generation, settings

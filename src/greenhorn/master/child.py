@@ -12,6 +12,9 @@ from typing import Any
 
 from greenhorn.master.generation import Generation
 
+HURRY = 2.0
+"""Seconds that a quick stop gives the workers, and a graceful one beyond graceful_timeout."""
+
 
 class Child:
     """A worker process: its pid, what it told, and when it last did. Owned by the master's only thread.
@@ -69,6 +72,9 @@ class Child:
             self.ready = True
         elif word == b"retire":
             self.retiring = True
+        elif word == b"leaving" and not self.told:
+            self.told = True
+            self.leave_by = self.last_beat + self.generation.settings.graceful_timeout + HURRY
         elif word in (b"failed", b"changed"):
             with contextlib.suppress(ValueError):  # the application shares the process, and may have written there
                 setattr(self, "failure" if word == b"failed" else "changed", str(json.loads(rest)))

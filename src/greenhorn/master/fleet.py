@@ -10,7 +10,7 @@ import traceback
 from typing import Any, Protocol
 
 from greenhorn.errors import ConfigError
-from greenhorn.master.child import Child, describe_end
+from greenhorn.master.child import HURRY, Child, describe_end
 from greenhorn.master.generation import Generation
 from greenhorn.master.memory import OomCounter
 from greenhorn.observe.logger import Logger
@@ -26,8 +26,6 @@ FIRST_DELAY = 0.25
 LONGEST_DELAY = 30.0
 LONGEST_DELAY_OF_READY = 5.0
 """The same for workers that were ready when they died: each one serves for a while at least."""
-HURRY = 2.0
-"""Seconds that a quick stop gives the workers."""
 
 
 class Master(Protocol):
@@ -75,6 +73,7 @@ class Fleet:
         self._failure = ""
         """Why a worker could not boot, as it was logged last."""
         self._oom = OomCounter()
+        self._meanwhile = 0
         self._announced = False
         """Whether workers say that others should be asked."""
 
@@ -127,14 +126,22 @@ class Fleet:
 
     # Generations.
 
-    def attempt(self, generation: Generation) -> None:
-        """Try a new generation; one that is being tried already is given up for it."""
+    def attempt(self, generation: Generation, meanwhile: int | None = None) -> None:
+        """Try a new generation; one that is being tried already is given up for it.
+
+        There are to be so many workers of the current one `meanwhile`; by default as many as now.
+        """
+        self._meanwhile = self.due() if meanwhile is None else meanwhile
         self.abandon()
         self.candidate = generation
         try:
             self._spawn(generation)
         except (OSError, ConfigError) as error:
             self._give_up(f"no worker can be started: {error}")
+
+    def due(self) -> int:
+        """How many workers there are to be now: while a generation is tried, nothing changes for the others."""
+        return self.target if self.candidate is None else self._meanwhile
 
     def abandon(self) -> None:
         """Try no other generation any more."""
@@ -158,12 +165,12 @@ class Fleet:
             for child in self.children.values()
             if child.generation is self.current and not child.told and not child.retiring
         ]
-        missing = self.target - len(staying)
-        if missing > 0 and self.serving() >= self.target:
+        missing = self.due() - len(staying)
+        if missing > 0 and self.serving() >= self.due():
             # Nobody is missed: these are for others to leave. After a reload all at once, else one by one.
             outdated = any(child.generation is not self.current for child in self.children.values() if child.serving)
             booting = sum(not child.ready for child in staying)
-            missing = min(missing, (self.target if outdated else 1) - booting)
+            missing = min(missing, (self.due() if outdated else 1) - booting)
         return missing
 
     def _spawn_missing(self) -> None:
@@ -217,7 +224,7 @@ class Fleet:
             elif not child.ready and not child.told and child.generation not in (self.current, self.candidate):
                 child.leave(HURRY, ())
         to_go = sorted((child for child in self.children.values() if child.serving), key=self._order_of_leaving)
-        for child in to_go[: max(0, self.serving() - self.target)]:
+        for child in to_go[: max(0, self.serving() - self.due())]:
             if child.retiring or child.generation is not self.current:
                 self.log.info("Worker (pid:%d) is exchanged", child.pid)
             self._let_go(child)
@@ -289,7 +296,8 @@ class Fleet:
                 self._give_up(f"worker (pid:{child.pid}) {self._reason(child) or end}")
                 self._call_child_exit(child)
                 return
-            if code in (BOOT_FAILED, LOAD_FAILED) and not self.was_ready:
+            if not self.was_ready and status:  # else somebody told it to leave
+                code = code if code == LOAD_FAILED else BOOT_FAILED
                 self._master.cannot_start(self._reason(child) or f"worker (pid:{child.pid}) {end}", code)
                 return
         self._call_child_exit(child)
@@ -364,5 +372,9 @@ def call_hook(hook: Any, name: str, *arguments: Any) -> None:
         return
     try:
         hook(*arguments)
-    except Exception as error:
-        raise ConfigError(f"the hook {name} failed:\n{traceback.format_exc().rstrip()}") from error
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # SystemExit included
+        own = error.__traceback__.tb_next if error.__traceback__ else None
+        text = "".join(traceback.format_exception(type(error), error, own)).rstrip()
+        raise ConfigError(f"the hook {name} failed:\n{text}") from error

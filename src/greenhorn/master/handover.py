@@ -76,6 +76,8 @@ class Handover:
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             # What was typed, so that `python -m greenhorn` and the options of the interpreter are the same again.
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - no shell is wanted
+        except ConfigError as error:
+            log.error("The second master cannot be started: %s", error)  # noqa: TRY400 - it has the traceback
         except BaseException:
             log.exception("The second master cannot be started")
         finally:

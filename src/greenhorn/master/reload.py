@@ -74,7 +74,7 @@ class Reload:
             self.go_back(generation, str(error) if known else traceback.format_exc().rstrip())
             return
         self._keep_sockets((before, generation))
-        fleet.attempt(generation)
+        fleet.attempt(generation, self._target_before)
 
     def begin_with_changed_files(self) -> None:
         """Try the application again, if a worker has told that a file of it has changed."""
@@ -117,10 +117,9 @@ class Reload:
         """Be as before `generation`, which cannot serve."""
         before = self._server.fleet.current
         self._restore(before)
-        if generation is not None:
-            self._keep_sockets((before,), generation.listeners)
-            if generation.access is not None and generation.access is not before.access:
-                generation.access.close()
+        self._keep_sockets((before,), generation.listeners if generation else ())
+        if generation is not None and generation.access is not None and generation.access is not before.access:
+            generation.access.close()
         self.log.error("The reload is given up, and the old workers go on: %s", why)
 
     def _restore(self, before: Generation) -> None:
@@ -145,6 +144,18 @@ class Reload:
             if listener not in kept and listener not in self.activated:
                 listener.close(unlink=not (listener.lent or self._server.handover.shared))
         self.sockets = list(dict.fromkeys(kept))
+
+    def leave_to_others(self, generation: Generation) -> None:
+        """Let go of what other generations listen at, write to and live in. In a worker of `generation`."""
+        if generation.settings is not self._server.cfg:
+            self._surroundings.leave()
+            self._surroundings.enter(generation.settings)
+        for listener in self.sockets:
+            if listener not in generation.listeners:
+                listener.close()
+        for other in (self._server.fleet.current, self._server.fleet.candidate):
+            if other is not None and other.access is not None and other.access is not generation.access:
+                other.access.close()
 
     def seal_sockets(self) -> bool:
         """Let nobody connect any more who has not begun to; whether some may still be on their way."""

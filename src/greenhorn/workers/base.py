@@ -52,9 +52,9 @@ class Worker:
     """A worker process. Made by the master before the fork; everything else happens in the child.
 
     `channel` is the child's end of a socket pair. The worker writes lines to it: `ready`, `beat`, `retire` (exchange
-    me), `failed TEXT` (why it cannot boot) and `changed PATH` (a file of the application), both as JSON. The master
-    writes `stopping` (say that you are not ready) and `leave FD,FD` (others go on to accept at these listeners). End of
-    stream means that the other is gone. `app` is the application if the master has loaded it.
+    me), `leaving` (TERM came), `failed TEXT` (why it cannot boot) and `changed PATH` (a file of the application), both
+    as JSON. The master writes `stopping` (say that you are not ready) and `leave FD,FD` (others go on to accept at
+    these listeners). End of stream means that the other is gone. `app` is the application if the master has loaded it.
     """
 
     def __init__(
@@ -86,6 +86,10 @@ class Worker:
         self._stopping = False
         self._asked = False
         self._unread = b""
+        self._stacks = -1
+        """The descriptor that stacks are written to."""
+        self.at_abort: Callable[[], None] = lambda: None
+        """Calls the master's hook worker_exit."""
 
     # What hooks written for gunicorn ask beside.
 
@@ -249,16 +253,20 @@ class Worker:
         In C: a thread that does not let go of the interpreter lock is one of the reasons.
         """
         with contextlib.suppress(OSError, ValueError):  # a log without a descriptor
-            faulthandler.enable(os.dup(self.log.fileno()))
+            before, self._stacks = self._stacks, os.dup(self.log.fileno())
+            faulthandler.enable(self._stacks)
+            if before >= 0:
+                os.close(before)
 
     def _abort(self, _signal: int, _frame: object) -> None:
         """The master gave this worker up, because it does not beat any more."""
-        self.aborted = True
+        self.aborted, self.alive = True, False
         try:
             if self.settings.worker_abort is not None:
                 self.settings.worker_abort(self)
         except Exception:
             self.log.exception("worker_abort failed")
+        self.at_abort()
         sys.stderr.flush()
         os._exit(1)
 
@@ -270,6 +278,7 @@ class Worker:
             return
         for number in numbers:
             if number == signal.SIGTERM:
+                self.tell("leaving")
                 self.drain()
             elif number in (signal.SIGINT, signal.SIGQUIT):
                 self._interrupt()

@@ -24,7 +24,7 @@ def install(write: Callable[[str], object]) -> None:
 
     def trace(frame: FrameType, event: str, _: Any) -> Callable[..., Any] | None:
         file = frame.f_code.co_filename
-        if file.startswith((_OWN, "<frozen ")):
+        if file.startswith((_OWN, "<frozen ")) or frame.f_globals.get("__name__", "").startswith("greenhorn."):
             return None
         if event == "line" and not ending():
             source = linecache.getline(file, frame.f_lineno, frame.f_globals).rstrip()

@@ -80,9 +80,10 @@ class WatchedFiles:
                 for path in sources:
                     met.setdefault(path, reference)
         seen = {path: self._stamp(path) for path in {**self._known, **met, **dict.fromkeys(news)}}
+        now = time.time_ns()
         for path, least in met.items():
             if path not in self._known:
-                self._known[path] = _OUTDATED if self._is_recent(seen[path], least) else seen[path]
+                self._known[path] = _OUTDATED if _is_recent(seen[path], least, now) else seen[path]
         return seen
 
     def changes(self, seen: dict[str, _Stamp]) -> list[str]:
@@ -110,9 +111,6 @@ class WatchedFiles:
                 found.add(real)
                 found |= _holders_of_links(folder)
         return frozenset(filter(os.path.isdir, found))
-
-    def _is_recent(self, stamp: _Stamp, least: int) -> bool:
-        return any(least < modified <= self._began for modified in (stamp or ())[::3])
 
     def _stamp(self, path: str) -> _Stamp:
         try:
@@ -172,6 +170,10 @@ class WatchedFiles:
         except OSError as error:
             self._warn(f"Not watched for new files: {folder} ({error.strerror})")
         return found
+
+
+def _is_recent(stamp: _Stamp, least: int, now: int) -> bool:
+    return any(least < modified <= now for modified in (stamp or ())[::3])
 
 
 def _source_of(path: str) -> str:

@@ -40,8 +40,9 @@ def test_the_first_worker_that_dies_is_replaced_at_once(bury: Callable[..., floa
 
 @pytest.mark.parametrize(("ready", "longest"), [(False, LONGEST_DELAY), (True, LONGEST_DELAY_OF_READY)])
 def test_workers_that_die_young_are_replaced_later_each_time_up_to_a_longest_delay(
-    bury: Callable[..., float], ready: bool, longest: float
+    crew: Crew, bury: Callable[..., float], ready: bool, longest: float
 ):
+    crew.fleet.was_ready = True
     delays = [bury(ready=ready) for _ in range(12)]
     assert delays == [0] + [min(FIRST_DELAY * 2**number, longest) for number in range(11)]
     assert delays[-1] == longest
@@ -125,8 +126,20 @@ def test_a_worker_that_was_ready_and_exits_with_such_a_code_is_replaced(crew: Cr
     assert crew.master.told == []
 
 
-def test_a_worker_killed_before_it_is_ready_is_tried_again(crew: Crew, bury: Callable[..., float]):
-    bury(status=9, ready=False)
+@pytest.mark.parametrize("status", [9, CRASH])
+def test_a_worker_that_dies_before_any_was_ready_ends_the_start(crew: Crew, bury: Callable[..., float], status: int):
+    bury(status=status, ready=False)
+    [(what, why, code)] = crew.master.told
+    assert (what, code) == ("cannot start", 3)
+    assert "SIGKILL" in why or "exited with code" in why
+
+
+@pytest.mark.parametrize(("status", "was_ready"), [(0, False), (9, True), (CRASH, True)])
+def test_a_worker_that_dies_before_it_is_ready_is_tried_again_if_others_were_or_it_was_told_to_leave(
+    crew: Crew, bury: Callable[..., float], status: int, was_ready: bool
+):
+    crew.fleet.was_ready = was_ready
+    bury(status=status, ready=False)
     assert crew.master.told == []
     assert crew.turn() == {2: BOOTS}
 
