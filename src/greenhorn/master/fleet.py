@@ -239,7 +239,10 @@ class Fleet:
         child.leave(own.settings.graceful_timeout + HURRY, served)
 
     def _abort_silent(self, now: float) -> None:
-        """End the workers whose loop does not turn any more, and those that do not become ready."""
+        """End the workers whose loop does not turn any more, and those that do not become ready.
+
+        One at a time, as the stacks that they log would run into each other.
+        """
         for child in self.children.values():
             settings = child.generation.settings
             patience = settings.timeout if child.ready else settings.boot_timeout
@@ -256,6 +259,7 @@ class Fleet:
                 self.log.critical("WORKER BOOT TIMEOUT (pid:%d): its stacks follow", child.pid)
             child.aborted = True
             child.kill(signal.SIGABRT)
+            return
 
     # What becomes of the dead.
 
