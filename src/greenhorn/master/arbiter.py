@@ -74,7 +74,7 @@ class Arbiter(Server):
             self._start()
             while self._exit_code is None:
                 self._turn()
-        except (ConfigError, AppLoadError):
+        except (ConfigError, AppLoadError, KeyboardInterrupt):
             self._reload.close_sockets()
             if self._pidfile is not None:
                 self._pidfile.release()
@@ -93,7 +93,7 @@ class Arbiter(Server):
         self.num_workers = self.cfg.workers
         self._take_pidfile()
         self.call("on_starting")
-        self._signals.install()
+        self._signals.install(interrupting=True)
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
         self._listen()
         self._set_title()
@@ -103,6 +103,7 @@ class Arbiter(Server):
         if not self.cfg.workers:
             self.log.warning("workers is 0: nobody serves")
         self.generation.preload(None, self.log)
+        self._signals.install()  # the application may have used signals as well
         self.call("when_ready")
         self.fleet.current = self.generation
 
@@ -145,16 +146,19 @@ class Arbiter(Server):
             if pid == self.handover.successor:
                 self.handover.successor = 0
                 self.log.warning("The second master (pid:%d) has ended; this one goes on", pid)
+                try:
+                    self._reload.bring_back()
+                except ConfigError as error:
+                    self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
 
     def _tell_outside(self) -> None:
         """Tell whoever started this process, and systemd, what there is to tell."""
-        status = self._status()
         if self.fleet.was_ready and not self._told_ready:
             self._told_ready = True
             self._launch.succeeded()
-            self._notifier.ready(status)
-        elif self._told_ready and self._stop_at is None:
-            self._notifier.status(status)
+            self._ready_again()
+        elif self._speaks and self._told_ready and self._stop_at is None:
+            self._notifier.status(self._status())
         self._notifier.beat(time.monotonic())
 
     def _status(self) -> str:
@@ -215,13 +219,21 @@ class Arbiter(Server):
 
     def _hang_up(self) -> None:
         if self._stop_at is None:
-            self._notifier.reloading()
+            if self._speaks and self._told_ready:
+                self._notifier.reloading()
             self._reload.begin()
+            self._signals.install()  # what the configuration file runs may have used signals as well
             if self.fleet.candidate is None:
                 self._ready_again()
 
+    @property
+    def _speaks(self) -> bool:
+        """Whether systemd hears of this master: there is no first one whose word counts."""
+        return not self.handover.predecessor
+
     def _ready_again(self) -> None:
-        self._notifier.ready(self._status())
+        if self._speaks and self._told_ready:
+            self._notifier.ready(self._status())
 
     def _take_over(self, generation: Generation) -> None:
         """Let the master itself go by another generation from now on. Raises `ConfigError`."""
@@ -296,7 +308,8 @@ class Arbiter(Server):
             self._stop(signal.SIGTERM, self.cfg.graceful_timeout)
             return
         self._stop_at = time.monotonic() + delay
-        self._notifier.stopping(delay + self.cfg.graceful_timeout + HURRY)
+        if not self.handover.shared:
+            self._notifier.stopping(delay + self.cfg.graceful_timeout + HURRY)
         self.fleet.announce_stop()
         self.log.info("Stopping in %d s (shutdown_delay); until then requests are served", delay)
 
@@ -305,7 +318,7 @@ class Arbiter(Server):
         self._exit_code = exit_code
         if self.handover.successor:
             self._notifier.hand_over(self.handover.successor)
-        else:
+        elif self._speaks:
             self._notifier.stopping(patience + HURRY)
         fleet = self.fleet
         if self._reload.seal_sockets():

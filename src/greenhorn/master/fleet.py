@@ -300,7 +300,7 @@ class Fleet:
                 self._give_up(f"worker (pid:{child.pid}) {self._reason(child) or end}")
                 self._call_child_exit(child)
                 return
-            if not self.was_ready and status:  # else somebody told it to leave
+            if not self.was_ready:
                 code = code if code == LOAD_FAILED else BOOT_FAILED
                 self._master.cannot_start(self._reason(child) or f"worker (pid:{child.pid}) {end}", code)
                 return
@@ -376,9 +376,7 @@ def call_hook(hook: Any, name: str, *arguments: Any) -> None:
         return
     try:
         hook(*arguments)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # SystemExit included
+    except BaseException as error:  # the same for SystemExit and KeyboardInterrupt, as signals are only noted here
         own = error.__traceback__.tb_next if error.__traceback__ else None
         text = "".join(traceback.format_exception(type(error), error, own)).rstrip()
         raise ConfigError(f"the hook {name} failed:\n{text}") from error

@@ -37,6 +37,8 @@ class Reload:
         self._take_over = take_over
         self._withdrawn: int | None = None
         """How many workers there were to be, before all were withdrawn."""
+        self._comes_back = False
+        """Whether what is tried brings them back."""
         self._target_before = 0
         self._target_wanted = 0
 
@@ -69,7 +71,7 @@ class Reload:
             self._take_over(generation)
             self._count_anew(before.settings)
             server.call("on_reload")
-        except Exception as error:  # noqa: BLE001 - whatever it is, the old generation goes on
+        except BaseException as error:  # noqa: BLE001 - whatever it is, the old generation goes on
             known = isinstance(error, (ConfigError, AppLoadError))
             self.go_back(generation, str(error) if known else traceback.format_exc().rstrip())
             return
@@ -93,7 +95,13 @@ class Reload:
         """Let all workers leave; `begin` brings them back."""
         if self._withdrawn is None:
             self._withdrawn = self._server.num_workers
+        self._comes_back = False
         self._server.num_workers = 0
+
+    def bring_back(self) -> None:
+        """Let as many workers come back as were withdrawn, if they were."""
+        if self._withdrawn is not None:
+            self._server.num_workers, self._withdrawn = self._withdrawn, None
 
     def _count_anew(self, before: Settings) -> None:
         """Let the number of workers be what the settings say, if they say something else than before.
@@ -103,12 +111,14 @@ class Reload:
         server = self._server
         wanted = server.num_workers if self._withdrawn is None else self._withdrawn
         self._target_wanted = server.cfg.workers if server.cfg.workers != before.workers else wanted
-        self._withdrawn = None
+        self._comes_back = True
         server.num_workers = self._target_wanted
 
     def accepted(self, generation: Generation, before: Generation) -> None:
         """Go by a generation that serves, and let go of what only the one before had."""
         self._server.generation = generation
+        if self._comes_back:
+            self._withdrawn = None
         self._keep_sockets((generation,))
         if before.access is not None and before.access is not generation.access:
             before.access.close()

@@ -6,6 +6,7 @@ import socket
 DUMP = "INFO" if hasattr(signal, "SIGINFO") else "PWR"
 """The signal that asks what is in flight: Linux knows SIGINFO only as SIGPWR."""
 HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD", DUMP)
+STOPPING = ("TERM", "INT", "QUIT")
 
 
 class Signals:
@@ -16,11 +17,12 @@ class Signals:
         for end in (self.receiver, self._sender):
             end.setblocking(False)
 
-    def install(self) -> None:
-        """Catch every handled signal from now on."""
+    def install(self, *, interrupting: bool = False) -> None:
+        """Catch every handled signal from now on; `interrupting`: those that stop raise `KeyboardInterrupt`."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for name in HANDLED:
-            signal.signal(getattr(signal, f"SIG{name}"), _noted)
+            interrupts = interrupting and name in STOPPING
+            signal.signal(getattr(signal, f"SIG{name}"), signal.default_int_handler if interrupts else _noted)
 
     def read(self) -> list[str]:
         """The names of the signals that came since the last call, without "SIG", in their order."""

@@ -156,7 +156,7 @@ class Worker:
         except (AppLoadError, ConfigError) as error:
             self.log.stay()
             return self.fail(str(error), getattr(error, "exit_code", BOOT_FAILED))
-        except Exception:  # noqa: BLE001 - it is told
+        except (Exception, SystemExit):  # noqa: BLE001 - it is told
             self.log.stay()
             return self.fail(traceback.format_exc().rstrip())
         self.log.stay()
@@ -235,12 +235,17 @@ class Worker:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
         for name in SIGNALS:
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-        self._catch(_leave, *STOPPING)
+        self._catch(self._leave, *STOPPING)
         # The master acts on these and may send them to the whole process group.
         for name in ("HUP", "USR1", "USR2", "WINCH", "TTIN", "TTOU"):
             signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
         signal.signal(signal.SIGABRT, self._abort)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
+
+    def _leave(self, _signal: int, _frame: object) -> None:
+        """Nothing was accepted yet."""
+        self.tell("leaving")
+        os._exit(0)
 
     def _catch(self, handler: Callable[[int, object], None], *numbers: int) -> None:
         signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
@@ -376,11 +381,6 @@ class Worker:
         most = self.settings.worker_connections
         if soft != resource.RLIM_INFINITY and soft < most + DESCRIPTORS_BESIDE:
             self.log.warning("The limit of %d descriptors does not allow %d worker_connections", soft, most)
-
-
-def _leave(_signal: int, _frame: object) -> None:
-    """Nothing was accepted yet."""
-    os._exit(0)
 
 
 def _noted(_signal: int, _frame: object) -> None:

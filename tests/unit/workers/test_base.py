@@ -127,7 +127,7 @@ def test_a_worker_says_when_it_is_ready_and_ends_when_told(tmp_path: Path):
     worker.process.send_signal(signal.SIGTERM)
     code, told, log = worker.end()
     assert code == 0
-    assert told == b"stopping\n"
+    assert told == b"leaving\nstopping\n"
     assert "Worker ready" in log
     assert "Worker exiting" in log
 
@@ -236,7 +236,7 @@ def test_a_worker_that_is_not_ready_yet_ends_at_once(tmp_path: Path, number: int
     worker.process.send_signal(number)
     ended, told, _ = worker.end()
     assert ended == 0
-    assert told == b""
+    assert told == b"leaving\n"
 
 
 def test_a_worker_that_the_master_gave_up_ends_with_1(tmp_path: Path):
