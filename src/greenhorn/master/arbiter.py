@@ -48,12 +48,13 @@ class Arbiter(Server):
         launch: Launch | None = None,
     ) -> None:
         super().__init__()
+        # First of all: a number that systemd did not pass must not be one that is opened here.
+        self._activated = activated_sockets(surroundings.environ, self.pid)
         self.cfg = configuration.settings
         self.log = Logger(self.cfg.errorlog, self.cfg.loglevel)
         self.handover = handover
         self.generation = Generation.of(self.cfg)
         self._launch = launch or Launch()
-        self._environ = surroundings.environ
         self._notifier = Notifier(surroundings.environ, self.pid)
         self._signals = Signals()
         self._selector = selectors.DefaultSelector()
@@ -91,9 +92,9 @@ class Arbiter(Server):
     def _start(self) -> None:
         self.log.info("Starting greenhorn %s", greenhorn.__version__)
         self.num_workers = self.cfg.workers
+        self._signals.install(interrupting=True)
         self._take_pidfile()
         self.call("on_starting")
-        self._signals.install(interrupting=True)
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
         self._listen()
         self._set_title()
@@ -108,9 +109,7 @@ class Arbiter(Server):
         self.fleet.current = self.generation
 
     def _listen(self) -> None:
-        self._reload.activated = [
-            adopt(fd, Address(fd=fd, name=name)) for fd, name in activated_sockets(self._environ, self.pid)
-        ]
+        self._reload.activated = [adopt(fd, Address(fd=fd, name=name)) for fd, name in self._activated]
         inherited = self.handover.inherited()
         self.generation.open(inherited, self._reload.activated)
         self._reload.keep(self.generation, inherited)
@@ -153,7 +152,7 @@ class Arbiter(Server):
 
     def _tell_outside(self) -> None:
         """Tell whoever started this process, and systemd, what there is to tell."""
-        if self.fleet.was_ready and not self._told_ready:
+        if (self.fleet.was_ready or not self.num_workers) and not self._told_ready:
             self._told_ready = True
             self._launch.succeeded()
             self._ready_again()

@@ -52,6 +52,11 @@ class Child:
         """Whether it takes requests, and goes on to."""
         return self.ready and not self.told
 
+    @property
+    def silent_since(self) -> float:
+        """When it last gave the sign of life that is due, on the monotonic clock."""
+        return self.last_beat if self.ready else self.born
+
     def listen(self) -> bool:
         """Read what the worker told; False once it has closed its end."""
         try:

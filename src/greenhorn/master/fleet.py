@@ -1,5 +1,7 @@
 """The workers taken together: how many there are, of which generation, and who replaces whom."""
 
+import contextlib
+import math
 import os
 import selectors
 import signal
@@ -93,7 +95,8 @@ class Fleet:
     def turn(self) -> None:
         """Spawn, retire and abort whoever is due."""
         now = time.monotonic()
-        if now - self._turned_at > LONG_TURN:
+        timeout = self.current.settings.timeout or math.inf
+        if now - self._turned_at > max(1.5 * TICK, min(LONG_TURN, timeout / 2)):
             for child in self.children.values():
                 child.last_beat = max(child.last_beat, now)
                 child.born += now - self._turned_at
@@ -194,8 +197,9 @@ class Fleet:
         )
         try:
             call_hook(settings.pre_fork, "pre_fork", self._master, worker)
-            sys.stdout.flush()
-            sys.stderr.flush()
+            for stream in (sys.stdout, sys.stderr):
+                with contextlib.suppress(OSError, ValueError, AttributeError):  # nobody reads it, or it is closed
+                    stream.flush()
             signal.pthread_sigmask(signal.SIG_BLOCK, STOPPING)
             pid = os.fork()
         except (OSError, ConfigError):
@@ -244,22 +248,30 @@ class Fleet:
         One at a time, as the stacks that they log would run into each other.
         """
         for child in self.children.values():
-            settings = child.generation.settings
-            patience = settings.timeout if child.ready else settings.boot_timeout
-            since = child.last_beat if child.ready else child.born
-            if not patience or now - since <= patience:
-                continue
             if child.aborted:
-                child.kill(signal.SIGKILL)
+                if now > child.leave_by:
+                    child.kill(signal.SIGKILL)
+                continue
+            patience = self._patience(child)
+            if child.silent_since + patience < now and child.channel in self._selector.get_map():
+                self.heard(child)  # the master itself may have been busy for long
+                patience = self._patience(child)
+            if child.silent_since + patience >= now:
                 continue
             if child.ready:
                 self.log.critical("WORKER TIMEOUT (pid:%d)", child.pid)
             else:
-                child.failure = f"it was not ready after boot_timeout ({patience} s)"
+                child.failure = f"it was not ready after boot_timeout ({patience:.0f} s)"
                 self.log.critical("WORKER BOOT TIMEOUT (pid:%d): its stacks follow", child.pid)
             child.aborted = True
+            child.leave_by = now + HURRY
             child.kill(signal.SIGABRT)
             return
+
+    def _patience(self, child: Child) -> float:
+        """Seconds for which a worker may be silent, or take to become ready."""
+        settings = child.generation.settings
+        return (settings.timeout if child.ready else settings.boot_timeout) or math.inf
 
     # What becomes of the dead.
 

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from greenhorn.errors import ConfigError
+from greenhorn.master.signals import CAUGHT
 from greenhorn.master.surroundings import Surroundings
 from greenhorn.net.listener import Listener, adopt, parse_address
 from greenhorn.observe.logger import Logger
@@ -63,17 +64,27 @@ class Handover:
 
     def start(self, listeners: Sequence[Listener], pre_exec: Callable[[], None], log: Logger) -> None:
         """Start the second master. Raises `OSError` if it cannot be forked."""
-        pid = os.fork()
+        own_pid = os.getpid()
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, CAUGHT)
+        try:
+            pid = os.fork()
+        except OSError:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
+            raise
         if pid:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
             self.successor = pid
             return
         try:
+            signal.set_wakeup_fd(-1)
+            for number in CAUGHT:
+                signal.signal(number, signal.SIG_DFL)  # what comes now is not for the first master
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             pre_exec()
-            environ = self._environ(listeners)
+            environ = self._environ(listeners, own_pid)
             for listener in listeners:
                 os.set_inheritable(listener.fd, True)
             os.chdir(self._surroundings.directory)
-            signal.pthread_sigmask(signal.SIG_SETMASK, ())
             # What was typed, so that `python -m greenhorn` and the options of the interpreter are the same again.
             os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606 - no shell is wanted
         except ConfigError as error:
@@ -83,7 +94,7 @@ class Handover:
         finally:
             os._exit(1)
 
-    def _environ(self, listeners: Sequence[Listener]) -> dict[str, str]:
+    def _environ(self, listeners: Sequence[Listener], first_master: int) -> dict[str, str]:
         environ = dict(self._surroundings.environ)
         own = str(os.getpid())
         activated = [listener for listener in listeners if listener.address.name]
@@ -95,7 +106,7 @@ class Handover:
         if "WATCHDOG_PID" in environ:
             environ["WATCHDOG_PID"] = own
         passed = [listener for listener in listeners if listener not in activated]
-        environ[OLD_MASTER] = str(os.getppid())
+        environ[OLD_MASTER] = str(first_master)
         environ[DESCRIPTORS] = ",".join(str(listener.fd) for listener in passed)
         environ[ADDRESSES] = shlex.join(str(listener.address) for listener in passed)
         return environ

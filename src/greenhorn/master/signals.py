@@ -6,6 +6,7 @@ import socket
 DUMP = "INFO" if hasattr(signal, "SIGINFO") else "PWR"
 """The signal that asks what is in flight: Linux knows SIGINFO only as SIGPWR."""
 HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD", DUMP)
+CAUGHT = tuple(getattr(signal, f"SIG{name}") for name in HANDLED)
 STOPPING = ("TERM", "INT", "QUIT")
 
 

@@ -166,6 +166,13 @@ class Listener:
             return sock, (address[0].removeprefix("::ffff:"), str(address[1]))
         return sock, None
 
+    def is_reachable(self) -> bool:
+        """Whether the path of a unix socket still leads here; somebody may have removed or replaced it."""
+        try:
+            return not self._path or Path(self._path).stat().st_ino == self._identity
+        except OSError:
+            return False
+
     def seal(self) -> bool:
         """Let nobody connect here any more, while who waits can be accepted; whether some may still be on their way."""
         if self.lent or self.reserved:
@@ -181,10 +188,8 @@ class Listener:
 
     def unlink(self) -> None:
         """Remove the path of a unix socket, if it still is this socket's."""
-        if self._path:
-            with contextlib.suppress(OSError):
-                if Path(self._path).stat().st_ino == self._identity:
-                    Path(self._path).unlink()
+        if self._path and self.is_reachable():
+            Path(self._path).unlink(missing_ok=True)
 
 
 def listen_all(addresses: Sequence[Address], manner: Manner, existing: Sequence[Listener] = ()) -> list[Listener]:
@@ -198,7 +203,7 @@ def listen_all(addresses: Sequence[Address], manner: Manner, existing: Sequence[
     ports_of_ipv4 = {address.port for address in addresses if address.host and ":" not in address.host}
     try:
         for address in addresses:
-            known = next((listener for listener in unused if listener.address == address), None)
+            known = next((one for one in unused if one.address == address and one.is_reachable()), None)
             if known is None:
                 known = listen(address, manner, only_ipv6=address.port in ports_of_ipv4)
             else:

@@ -43,7 +43,6 @@ DESCRIPTORS_BESIDE = 256
 
 STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
 """Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
-SIGNALS = ("ABRT", "HUP", "QUIT", "INT", "TERM", "USR1", "USR2", "TTIN", "TTOU", "WINCH", "CHLD")
 
 Application = Callable[..., Any]
 
@@ -233,12 +232,11 @@ class Worker:
 
     def _init_signals(self) -> None:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
-        for name in SIGNALS:
-            signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_DFL)
-        self._catch(self._leave, *STOPPING)
         # The master acts on these and may send them to the whole process group.
-        for name in ("HUP", "USR1", "USR2", "WINCH", "TTIN", "TTOU"):
-            signal.signal(getattr(signal, f"SIG{name}"), signal.SIG_IGN)
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        self._catch(self._leave, *STOPPING)
         signal.signal(signal.SIGABRT, self._abort)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
 

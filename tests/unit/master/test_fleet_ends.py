@@ -95,6 +95,11 @@ def test_a_worker_that_does_not_beat_is_aborted_and_then_killed(make_crew: MakeC
     crew.turn()
     assert crew.kills(1) == [signal.SIGABRT]
     assert f"WORKER TIMEOUT (pid:{crew.child(1).pid})" in crew.log()
+    for _ in range(2):
+        crew.clock.now += 1
+        crew.say(2, "beat")
+        crew.turn()
+        assert crew.kills(1) == [signal.SIGABRT], "it has a moment for its stacks and its hook"
     crew.clock.now += 0.5
     crew.turn()
     assert crew.kills(1) == [signal.SIGABRT, signal.SIGKILL]
@@ -110,15 +115,16 @@ def test_any_line_is_a_sign_of_life_also_of_one_that_leaves(make_crew: MakeCrew)
     crew = make_crew(timeout=3)
     crew.staffed(2)
     crew.fleet.target = 1
-    for _ in range(3):
-        crew.clock.now += 2
+    for _ in range(6):
+        crew.clock.now += 1
         crew.say(1, "beat")
         crew.say(2, "retire")
         crew.turn()
     assert crew.kernel.kills == []
-    crew.clock.now += 3.5
-    crew.say(2, "beat")
-    crew.turn()
+    for _ in range(4):
+        crew.clock.now += 1
+        crew.say(2, "beat")
+        crew.turn()
     assert crew.kills(1) == [signal.SIGABRT]
 
 
@@ -166,11 +172,20 @@ def test_a_halt_of_the_whole_machine_is_nobodys_silence(make_crew: MakeCrew):
         crew.turn()
     assert crew.kills(1)[0] == signal.SIGABRT
     assert crew.kills(2) == []
-    crew.clock.now += LONG_TURN
-    crew.turn()
-    crew.clock.now += 1.5
-    crew.turn()
+    for _ in range(7):
+        crew.clock.now += 1
+        crew.turn()
     assert crew.kills(2) == [signal.SIGABRT]
+
+
+def test_what_was_told_while_the_master_was_busy_counts(make_crew: MakeCrew):
+    crew = make_crew(timeout=3)
+    crew.staffed(1)
+    for _ in range(4):
+        crew.clock.now += 1
+        crew.child(1).worker.end.send(b"beat\n")  # which nobody reads before the turn
+        crew.turn()
+    assert crew.kernel.kills == []
 
 
 # The end.

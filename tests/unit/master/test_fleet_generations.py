@@ -93,7 +93,7 @@ def test_a_generation_whose_worker_dies_without_a_word_is_given_up(crew: Crew):
 def test_a_generation_that_does_not_become_ready_is_given_up_in_the_end(crew: Crew):
     crew.staffed(1)
     crew.fleet.attempt(generation(boot_timeout=2))
-    for _ in range(4):
+    for _ in range(6):
         crew.clock.now += 1
         crew.say(1, "beat")
         crew.turn()

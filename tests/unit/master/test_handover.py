@@ -59,7 +59,7 @@ def second(start_directory: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 def passed(handover: Handover, *listeners: Listener) -> dict[str, str]:
     """The environment of the second master, with descriptors that are its own."""
-    environ = handover._environ(listeners)
+    environ = handover._environ(listeners, 77)
     numbers = [str(os.dup(int(fd))) for fd in environ[DESCRIPTORS].split(",") if fd]
     return {ADDRESSES: environ[ADDRESSES], DESCRIPTORS: ",".join(numbers), OLD_MASTER: environ[OLD_MASTER]}
 
@@ -87,10 +87,10 @@ def test_the_second_master_is_told_descriptors_addresses_and_who_started_it(
     second: Callable[..., Handover], listening: Callable[..., Listener], tmp_path: Path
 ):
     one, two = listening("127.0.0.1:0"), listening(f"unix:{tmp_path}/a socket's")
-    environ = second()._environ([one, two])
+    environ = second()._environ([one, two], 77)
     assert environ[DESCRIPTORS] == f"{one.fd},{two.fd}"
     assert shlex.split(environ[ADDRESSES]) == ["127.0.0.1:0", f"unix:{tmp_path}/a socket's"]
-    assert environ[OLD_MASTER] == str(os.getppid())
+    assert environ[OLD_MASTER] == "77"
 
 
 def test_the_second_master_has_the_environment_of_the_start(
@@ -99,7 +99,7 @@ def test_the_second_master_has_the_environment_of_the_start(
     handover = second(SHOP="before", LISTEN_FDS="2", LISTEN_PID="1", LISTEN_FDNAMES="a:b", WATCHDOG_PID="1")
     monkeypatch.setenv("SHOP", "after")
     monkeypatch.setenv("SHOP_NEW", "raw_env")
-    environ = handover._environ([])
+    environ = handover._environ([], 77)
     assert environ["SHOP"] == "before"
     assert "SHOP_NEW" not in environ
     assert not [name for name in environ if name.startswith("LISTEN_")]
@@ -113,7 +113,7 @@ def test_sockets_of_a_service_manager_are_passed_on_as_it_passed_them(
     own, outer = listening("127.0.0.1:0"), listening("127.0.0.1:0")
     fd = os.dup(outer.fd)
     lent = adopt(fd, Address(fd=fd, name="web"))
-    environ = second(LISTEN_FDS="1", LISTEN_PID="1", LISTEN_FDNAMES="web")._environ([lent, own])
+    environ = second(LISTEN_FDS="1", LISTEN_PID="1", LISTEN_FDNAMES="web")._environ([lent, own], 77)
     lent.close()
     assert (environ["LISTEN_FDS"], environ["LISTEN_FDNAMES"]) == ("1", "web")
     assert environ["LISTEN_PID"] == str(os.getpid())
