@@ -1,4 +1,4 @@
-"""How the settings get their values: defaults < file < a variable with flags < command line."""
+"""How the settings get their values: defaults < framework < file < a variable with flags < command line."""
 
 import difflib
 import inspect
@@ -8,7 +8,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenhorn import __version__
 from greenhorn.config.file import ConfigFile, read_file
@@ -41,6 +41,13 @@ class Configuration:
     """What somebody should know who wrote the configuration, a sentence each."""
 
 
+class _Source(NamedTuple):
+    """Where values come from: how messages call it, and {setting: value}."""
+
+    origin: str
+    values: Mapping[str, object]
+
+
 @dataclass(slots=True)
 class _Values:
     """The values found so far; a later source replaces what an earlier one said."""
@@ -60,9 +67,19 @@ class _Values:
 
 
 def load_configuration(
-    arguments: Sequence[str] | None = None, environ: Mapping[str, str] | None = None, *, again: bool = False
+    arguments: Sequence[str] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    again: bool = False,
+    framework: Mapping[str, object] = MappingProxyType({}),
+    framework_origin: str = "framework",
+    embedded: bool = False,
 ) -> Configuration:
     """Return the settings that `arguments`, `environ` (default: of this process) and the file amount to.
+
+    `framework` has {setting: value} that replaces defaults and is replaced by everything else; `config` may be among
+    them, and `framework_origin` is how messages call their source. With `embedded` only defaults, their variables and
+    `framework` count: no file is read, and no flags.
 
     Raises ConfigError that names the source, the setting, the value and what would be valid. Faults of the
     command line itself, --help and --version end in SystemExit. May be called again, in the directory where
@@ -72,42 +89,71 @@ def load_configuration(
     Called by the main thread of the master.
     """
     environ = os.environ if environ is None else environ
-    given = read_flags(sys.argv[1:] if arguments is None else arguments, COMMAND_LINE, exits=not again)
+    written: tuple[_Source, ...] = ()
+    if not embedded:
+        typed = read_flags(sys.argv[1:] if arguments is None else arguments, COMMAND_LINE, exits=not again)
+        written = (_read_variable(environ), _Source(COMMAND_LINE, typed))
     forget_modules()
-    variable, extra = _read_variable(environ)
     found = _Values()
     _take_defaults(found, environ)
-    file, asked_by = _read_file(given, extra, variable)
-    _take_file(found, file.variables, file.origin)
-    if file.config is not None:
-        found.take("config", file.config, asked_by)
-    if extra.pop("wsgi_app", None) is not None:
-        found.warnings.append(f"{variable}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead")
-    for source, values in ((variable, extra), (COMMAND_LINE, given)):
-        for name, value in values.items():
-            found.take(name, value, source)
+    told = _Source(framework_origin, framework)
+    _take_framework(found, told)
+    if not embedded:
+        _take_file(found, (*reversed(written), told))
+    for source in written:
+        _take_flags(found, source)
     _name_processes(found)
     _judge_foreign(found)
     return Configuration(Settings(**found.values), MappingProxyType(found.origins), tuple(found.warnings))
 
 
-def _read_variable(environ: Mapping[str, str]) -> tuple[str, dict[str, object]]:
+def _read_variable(environ: Mapping[str, str]) -> _Source:
     for name in ARGUMENT_VARIABLES:
         if name in environ:
             try:
                 words = shlex.split(environ[name])
             except ValueError as wrong:
                 raise ConfigError(f"{name}: {environ[name]!r} cannot be split into words: {wrong}") from None
-            return name, read_flags(words, name)
-    return "", {}
+            return _Source(name, read_flags(words, name))
+    return _Source("", {})
 
 
-def _read_file(given: Mapping[str, object], extra: Mapping[str, object], variable: str) -> tuple[ConfigFile, str]:
+def _take_flags(found: _Values, source: _Source) -> None:
+    for name, value in source.values.items():
+        if name == "wsgi_app" and source.origin != COMMAND_LINE:
+            found.warnings.append(
+                f"{source.origin}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead"
+            )
+        elif name != "config":
+            found.take(name, value, source.origin)
+
+
+def _take_framework(found: _Values, told: _Source) -> None:
+    for name, value in told.values.items():
+        if name not in ROWS and name not in _FOREIGN:
+            near = difflib.get_close_matches(name, [*ROWS, *_FOREIGN], n=3)
+            raise ConfigError(
+                f"{told.origin}: {name} is not a setting"
+                + (f": did you mean {' or '.join(near)}?" if near else "; docs/settings.md lists them")
+            )
+        if name != "config":
+            found.take(name, value, told.origin)
+
+
+def _take_file(found: _Values, sources: Sequence[_Source]) -> None:
+    """Run the file that the first of `sources` asks for, else a default one, and take what it sets."""
+    file, asked_by = _read_file(sources)
+    _take_variables(found, file.variables, file.origin)
+    if file.config is not None:
+        found.take("config", file.config, asked_by)
+
+
+def _read_file(sources: Sequence[_Source]) -> tuple[ConfigFile, str]:
     """Return the file, read, and who asked for it; an empty name is the same as none."""
-    for values, origin in ((given, COMMAND_LINE), (extra, variable)):
-        config = parsed(ROWS["config"], values.get("config"), origin)
+    for source in sources:
+        config = parsed(ROWS["config"], source.values.get("config"), source.origin)
         if config is not None:
-            return read_file(str(config)), origin
+            return read_file(str(config)), source.origin
     return read_file(None), "found in the start directory"
 
 
@@ -127,7 +173,7 @@ def _name_processes(found: _Values) -> None:
         found.take("default_proc_name", found.values["wsgi_app"], found.origins["wsgi_app"])
 
 
-def _take_file(found: _Values, variables: Mapping[str, object], path: str) -> None:
+def _take_variables(found: _Values, variables: Mapping[str, object], path: str) -> None:
     for name, value in variables.items():
         # A file cannot name itself, and `config` is a likely name for something else in it.
         if name == "config":

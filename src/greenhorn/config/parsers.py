@@ -190,6 +190,16 @@ def assignments(value: object) -> tuple[str, ...]:
     return found
 
 
+def key_values(value: object) -> tuple[str, ...]:
+    """Return pairs, each as KEY=VALUE; an equals sign behind a backslash belongs to the key."""
+    valid = "must be KEY=VALUE, or a list of them"
+    found = _items(value, valid)
+    for item in found:
+        if not re.fullmatch(r"(?:\\.|[^\\=])+=.*", item, re.DOTALL):
+            raise ValueError(valid if len(found) == 1 else f"{valid}; {item!r} is not")
+    return found
+
+
 def directories(value: object) -> tuple[str, ...]:
     """Return directories from a comma-separated text or a list; whether they exist is not asked."""
     return _comma_separated(value, "must be directories separated by commas, or a list of them")

@@ -261,7 +261,7 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
 
 
 def test_a_setting_of_gunicorn_only_is_ignored_with_one_warning(tmp_path: Path):
-    path = write(tmp_path, "asgi_loop = 'uvloop'\ncapture_output = True\ndef on_dirty_starting(arbiter): pass\n")
+    path = write(tmp_path, "asgi_loop = 'uvloop'\ncontrol_socket_mode = 0o660\ndef on_dirty_starting(arbiter): pass\n")
     configuration = load("--asgi-loop", "asyncio", "app:app")
     assert len(configuration.warnings) == 3
     assert configuration.warnings[0] == (

@@ -14,6 +14,11 @@ from greenhorn.config.tables.gunicorn import FOREIGN
 
 ROOT = Path(__file__).parents[3]
 NEW = {
+    "access_log_exclude",
+    "forwarded_header",
+    "forwarded_hops",
+    "log_format",
+    "request_id_header",
     "body_min_rate",
     "boot_timeout",
     "handshake_timeout",

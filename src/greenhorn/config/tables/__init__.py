@@ -7,7 +7,9 @@ from greenhorn.config.setting import Row, rows
 from greenhorn.config.tables.development import DevelopmentSettings
 from greenhorn.config.tables.hooks import HookSettings
 from greenhorn.config.tables.http import HTTPSettings, LimitSettings, TimeoutSettings
-from greenhorn.config.tables.logs import LoggingSettings
+from greenhorn.config.tables.logs import LoggingSettings, LogTargetSettings
+from greenhorn.config.tables.metrics import MetricSettings
+from greenhorn.config.tables.paste import PasteSettings
 from greenhorn.config.tables.process import DutySettings, ProcessSettings
 from greenhorn.config.tables.proxy import ProxySettings
 from greenhorn.config.tables.socket import SocketSettings
@@ -15,6 +17,7 @@ from greenhorn.config.tables.worker import WorkerSettings
 
 TABLES: dict[str, type[Any]] = {
     "Application and process": ProcessSettings,
+    "Paste Deployment": PasteSettings,
     "Background, identity and name": DutySettings,
     "Listening sockets": SocketSettings,
     "Workers": WorkerSettings,
@@ -23,6 +26,8 @@ TABLES: dict[str, type[Any]] = {
     "HTTP": HTTPSettings,
     "Proxies in front": ProxySettings,
     "Logging": LoggingSettings,
+    "Logging configurations and syslog": LogTargetSettings,
+    "Metrics": MetricSettings,
     "Development": DevelopmentSettings,
     "Server hooks": HookSettings,
 }
@@ -31,6 +36,7 @@ TABLES: dict[str, type[Any]] = {
 @dataclass(frozen=True, kw_only=True)
 class Settings(
     ProcessSettings,
+    PasteSettings,
     DutySettings,
     SocketSettings,
     WorkerSettings,
@@ -39,6 +45,8 @@ class Settings(
     HTTPSettings,
     ProxySettings,
     LoggingSettings,
+    LogTargetSettings,
+    MetricSettings,
     DevelopmentSettings,
     HookSettings,
 ):

@@ -17,7 +17,6 @@ class Foreign(NamedTuple):
 
 _TLS = "connections would not be encrypted; terminate TLS in a proxy for now"
 _WEAK_TLS = "clients would not have to show a certificate; check them in a proxy for now"
-_FORMAT = '%(h)s %(l)s %(u)s %(t)s "%(r)s" %(s)s %(b)s "%(f)s" "%(a)s"'
 
 FOREIGN: tuple[Foreign, ...] = (
     # What must not be ignored: the start ends.
@@ -25,34 +24,15 @@ FOREIGN: tuple[Foreign, ...] = (
     Foreign("certfile", ("--certfile",), refused=_TLS),
     Foreign("ca_certs", ("--ca-certs",), refused=_WEAK_TLS),
     Foreign("cert_reqs", ("--cert-reqs",), 0, _WEAK_TLS),
-    Foreign("paste", ("--paste", "--paster"), refused="it names the application; name it as APP_MODULE"),
     Foreign("protocol", ("--protocol",), "http", "greenhorn speaks HTTP only; let the proxy do so too"),
     # What can be ignored, with a warning.
-    Foreign("worker_tmp_dir", ("--worker-tmp-dir",)),
     Foreign("root_path", ("--root-path",), ""),
-    Foreign("raw_paste_global_conf", ("--paste-global",), []),
     Foreign("uwsgi_allow_ips", ("--uwsgi-allow-from",), "127.0.0.1,::1"),
     Foreign("http_parser", ("--http-parser",), "auto"),
     Foreign("asgi_loop", ("--asgi-loop",), "auto"),
     Foreign("asgi_lifespan", ("--asgi-lifespan",), "auto"),
     Foreign("asgi_disconnect_grace_period", ("--asgi-disconnect-grace-period",), 3),
     Foreign("websocket_max_message_size", ("--websocket-max-message-size",), 16777216),
-    Foreign("access_log_format", ("--access-logformat",), _FORMAT),
-    Foreign("disable_redirect_access_to_syslog", ("--disable-redirect-access-to-syslog",), neutral=False),
-    Foreign("capture_output", ("--capture-output",), neutral=False),
-    Foreign("enable_stdio_inheritance", ("-R", "--enable-stdio-inheritance"), neutral=False),
-    Foreign("logger_class", ("--logger-class",), "gunicorn.glogging.Logger"),
-    Foreign("logconfig", ("--log-config",)),
-    Foreign("logconfig_dict", (), {}),
-    Foreign("logconfig_json", ("--log-config-json",)),
-    Foreign("syslog", ("--log-syslog",), neutral=False),
-    Foreign("syslog_addr", ("--log-syslog-to",)),
-    Foreign("syslog_prefix", ("--log-syslog-prefix",)),
-    Foreign("syslog_facility", ("--log-syslog-facility",), "user"),
-    Foreign("statsd_host", ("--statsd-host",)),
-    Foreign("statsd_prefix", ("--statsd-prefix",), ""),
-    Foreign("dogstatsd_tags", ("--dogstatsd-tags",), ""),
-    Foreign("enable_backlog_metric", ("--enable-backlog-metric",), neutral=False),
     Foreign("ssl_version", ("--ssl-version",)),
     Foreign("ciphers", ("--ciphers",)),
     Foreign("suppress_ragged_eofs", ("--suppress-ragged-eofs",), neutral=True),

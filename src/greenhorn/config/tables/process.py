@@ -89,6 +89,15 @@ class ProcessSettings:
             vanish with their request.""",
         differs="""has the name, without a flag and without effect.""",
     )
+    worker_tmp_dir: str | None = setting(
+        ("--worker-tmp-dir",),
+        default=None,
+        parse=optional(directory),
+        meta="DIRECTORY",
+        doc="""Accepted for configurations of gunicorn, without effect. Workers show over a socket pair that they are
+            alive; there is no file on whose disk it could depend.""",
+        differs="""the directory of the files by which workers show that they are alive.""",
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

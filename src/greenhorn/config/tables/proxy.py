@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from greenhorn.config.parsers import header_values, names, networks, one_of, proxy_mode
+from greenhorn.config.parsers import header_values, names, networks, one_of, proxy_mode, whole
 from greenhorn.config.setting import Variable, setting
 
 
@@ -29,6 +29,24 @@ class ProxySettings:
         parse=header_values,
         doc="""Header fields, and the value of each, by which a trusted peer says that the client used
             https. Another value says http; fields that disagree are answered 400.""",
+    )
+    forwarded_hops: int = setting(
+        ("--forwarded-hops",),
+        default=0,
+        parse=whole,
+        meta="NUMBER",
+        doc="""Trusted proxies in front whose record of the client's address is believed, counted from the nearest; 0 =
+            none, REMOTE_ADDR is the peer. With 2 it is the second address from the end of forwarded_header.""",
+        differs="""has no such setting; the application has to look at X-Forwarded-For.""",
+    )
+    forwarded_header: str = setting(
+        ("--forwarded-header",),
+        default="x-forwarded",
+        parse=one_of("x-forwarded", "forwarded"),
+        meta="NAME",
+        doc="""Where the client's address stands when forwarded_hops is set: x-forwarded for X-Forwarded-For and its
+            kin, forwarded for Forwarded (RFC 7239).""",
+        differs="""has no such setting.""",
     )
     forwarder_headers: tuple[str, ...] = setting(
         ("--forwarder-headers",),

@@ -1,0 +1,29 @@
+"""An application that a Paste Deployment file describes."""
+
+from dataclasses import dataclass
+
+from greenhorn.config.parsers import key_values, optional, text
+from greenhorn.config.setting import setting
+
+
+@dataclass(frozen=True, kw_only=True)
+class PasteSettings:
+    """The file, and what it is told."""
+
+    paste: str | None = setting(
+        ("--paste", "--paster"),
+        default=None,
+        parse=optional(text),
+        meta="FILE",
+        doc="""Paste Deployment file that describes the application, as FILE or FILE#SECTION. That takes the package
+            PasteDeploy (`pip install greenhorn[paste]`).""",
+    )
+    raw_paste_global_conf: tuple[str, ...] = setting(
+        ("--paste-global",),
+        default=(),
+        parse=key_values,
+        meta="KEY=VALUE",
+        repeats=True,
+        doc="""Variables for the Paste Deployment file. The flag may be given several times, and a file may hold a
+            list. A backslash before an equals sign makes it part of the key.""",
+    )
