@@ -72,7 +72,7 @@ class FieldNames(dict[str, str | None]):
         header_map: str = "drop",
         allowed: Collection[str] = (),
         strip_spaces: bool = False,
-        scheme_keys: Collection[str] = (),
+        telling: Collection[str] = (),
         on_dropped: Callable[[str], None] | None = None,
     ) -> None:
         super().__init__()
@@ -80,9 +80,9 @@ class FieldNames(dict[str, str | None]):
         self._allowed = frozenset(allowed)
         self._strip_spaces = strip_spaces
         self._on_dropped = on_dropped
-        self._scheme_keys = frozenset(scheme_keys)
-        self.told_scheme = False
-        """Whether a peer ever used one of `scheme_keys`, the environ keys of fields that tell the scheme."""
+        self._telling = frozenset(telling)
+        self.told = False
+        """Whether a peer ever used one of `telling`, the environ keys of fields by which proxies tell of clients."""
         self.lines: dict[str, tuple[str, str]] = {}
         """Whole field lines that came before, with their key and value."""
         self.hosts: set[str | None] = set()
@@ -93,8 +93,8 @@ class FieldNames(dict[str, str | None]):
         if not is_token(spelled):
             raise HTTPError(400, "a field name is not a token directly followed by a colon")
         key = self._key(spelled)
-        if key in self._scheme_keys:
-            self.told_scheme = True
+        if key in self._telling:
+            self.told = True
         if len(name) <= LONGEST_REMEMBERED:
             if len(self) >= REMEMBERED:
                 self.clear()

@@ -14,6 +14,10 @@ LARGEST_PROXY_V2 = 2048
 V2_HEADER = 16
 INET, INET6, UNIX, UNSPECIFIED = 1, 2, 3, 0
 STREAM = 1
+TLV_HEADER = 3
+CRC32C = 3
+"""The type of the TLV that has a checksum of the whole header."""
+_CASTAGNOLI = 0x82F63B78
 
 
 class Networks:
@@ -65,7 +69,8 @@ def read_proxy_header(data: bytes, versions: str) -> ProxyHeader | None:
     """Parse the PROXY header at the beginning of a connection; None while more bytes are needed.
 
     `versions` is "v1", "v2" or "auto". A connection that begins with anything else has `size` 0: the header is
-    optional. Raises `HTTPError` 400. Source: HAProxy's proxy-protocol.txt, sections 2.1 and 2.2.
+    optional. A checksum is verified if there is one; other TLVs are skipped. Raises `HTTPError` 400. Source:
+    HAProxy's proxy-protocol.txt, sections 2.1 and 2.2.
     """
     if versions != "v1" and _begins(data, PROXY_V2_SIGNATURE):
         return _read_v2(data)
@@ -121,10 +126,45 @@ def _read_v2(data: bytes) -> ProxyHeader | None:
     width = {INET: 4, INET6: 16}.get(family)
     if width is None or transport != STREAM or size < 2 * width + 4:
         raise HTTPError(400, "the PROXY header is malformed")
+    _check_tlvs(data[: V2_HEADER + size], V2_HEADER + 2 * width + 4)
     block = data[V2_HEADER : V2_HEADER + size]
     addresses = [str(ipaddress.ip_address(block[at : at + width])) for at in (0, width)]
     ports = [int.from_bytes(block[2 * width + at : 2 * width + at + 2]) for at in (0, 2)]
     return ProxyHeader(V2_HEADER + size, (addresses[0], ports[0]), (addresses[1], ports[1]))
+
+
+def _check_tlvs(header: bytes, at: int) -> None:
+    """Walk over the TLVs, which begin at `at`; a checksum among them has to be right (section 2.2.3)."""
+    checksum = slice(0)
+    while at < len(header):
+        value = at + TLV_HEADER
+        end = value + int.from_bytes(header[at + 1 : value])
+        if end > len(header):
+            raise HTTPError(400, "the PROXY header has a TLV beyond its end")
+        if header[at] == CRC32C:
+            checksum = slice(value, end)
+        at = end
+    if checksum.start is not None:
+        zeroed = header[: checksum.start] + bytes(checksum.stop - checksum.start) + header[checksum.stop :]
+        if header[checksum] != crc32c(zeroed).to_bytes(4):
+            raise HTTPError(400, "the checksum of the PROXY header is wrong")
+
+
+def crc32c(data: bytes) -> int:
+    """The CRC of `data` with Castagnoli's polynomial (RFC 9260, appendix A)."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc = _CRC_TABLE[(crc ^ byte) & 255] ^ (crc >> 8)
+    return crc ^ 0xFFFFFFFF
+
+
+def _crc_of_byte(crc: int) -> int:
+    for _ in range(8):
+        crc = (crc >> 1) ^ (_CASTAGNOLI if crc & 1 else 0)
+    return crc
+
+
+_CRC_TABLE = tuple(map(_crc_of_byte, range(256)))
 
 
 def scheme_from_proxy(fields: Mapping[str, str], secure_scheme_fields: Mapping[str, str]) -> str | None:

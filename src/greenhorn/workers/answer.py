@@ -9,13 +9,12 @@ from typing import Any, BinaryIO, NoReturn
 
 from greenhorn.errors import ClientGone, HTTPError, RequestBodyError, StorageError
 from greenhorn.http.head import RequestHead
-from greenhorn.http.peer import scheme_from_proxy
 from greenhorn.http.response import CONTINUE
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
+from greenhorn.workers.client import told_template
 from greenhorn.workers.serve import answer_error, go_on, refuse, serve
 from greenhorn.workers.service import Service
-from greenhorn.wsgi.environ import Environ
 from greenhorn.wsgi.exchange import Response, respond
 from greenhorn.wsgi.input import open_stream
 
@@ -43,8 +42,8 @@ def exchange(connection: Connection, service: Service) -> State:
         else:
             body = spool.open() if connection.body is None else open_body(connection, service, response)
         template = connection.template
-        if connection.names.told_scheme:
-            template = with_scheme(template, head, service)
+        if connection.names.told:
+            template = told_template(connection, head, service)
         environ = service.make_environ(template, head, body, response)
     except HTTPError as error:
         return refuse(connection, service, error)
@@ -118,12 +117,6 @@ def leave_fork(error: BaseException) -> NoReturn:
     """End a process that the application forked off, where it means to end or fails: it must not answer as well."""
     code = error.code if isinstance(error, SystemExit) else 1
     os._exit(code if isinstance(code, int) else int(code is not None))
-
-
-def with_scheme(template: Environ, head: RequestHead, service: Service) -> Environ:
-    """The template with the scheme that a trusted proxy tells in this request, if it does; raises `HTTPError` 400."""
-    scheme = scheme_from_proxy(head.fields, service.secure_schemes)
-    return template if scheme is None else template | {"wsgi.url_scheme": scheme}
 
 
 def open_body(connection: Connection, service: Service, response: Response) -> BinaryIO:

@@ -8,6 +8,7 @@ from typing import Any
 
 import greenhorn
 from greenhorn.config import Settings
+from greenhorn.http.forwarded import Forwarding
 from greenhorn.http.head import Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
@@ -52,6 +53,7 @@ def build_service(settings: Settings, app: Callable[..., Any], log: Logger, acce
         queue_timeout=settings.queue_timeout or math.inf,
         timed=settings.request_timeout > 0,
         secure_schemes=secure_schemes(settings),
+        forwarding=forwarding(settings),
         proxy_versions=settings.proxy_protocol,
         proxies=Networks(settings.proxy_allow_ips),
         fields=server_fields(SERVER),
@@ -90,13 +92,26 @@ def secure_schemes(settings: Settings) -> dict[str, str]:
     return {"HTTP_" + name.upper().replace("-", "_"): value for name, value in settings.secure_scheme_headers.items()}
 
 
+def forwarding(settings: Settings) -> Forwarding | None:
+    """How proxies in front tell of clients; None if they are not asked."""
+    if not settings.forwarded_hops:
+        return None
+    return Forwarding(
+        settings.forwarded_hops,
+        trusted=Networks(settings.forwarded_allow_ips),
+        standard=settings.forwarded_header == "forwarded",
+        extras=settings.forwarded_fields,
+    )
+
+
 def field_names(settings: Settings, on_dropped: Callable[[str], None], *, trusted: bool) -> FieldNames:
     """The field names that a peer may use: a trusted one may spell some with underscores."""
+    told = forwarding(settings)
     return FieldNames(
         header_map=settings.header_map,
         allowed=settings.forwarder_headers if trusted else (),
         strip_spaces=settings.strip_header_spaces,
-        scheme_keys=secure_schemes(settings) if trusted else (),
+        telling=(*(secure_schemes(settings) if trusted else ()), *(told.keys if told else ())),
         on_dropped=on_dropped,
     )
 

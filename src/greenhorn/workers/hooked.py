@@ -12,7 +12,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
 from greenhorn.workers.answer import exchange
 from greenhorn.workers.service import Service
-from greenhorn.wsgi.environ import Environ, build_environ
+from greenhorn.wsgi.environ import PEER_ADDR, Environ, build_environ
 from greenhorn.wsgi.exchange import Response
 
 Hook = Callable[..., Any]
@@ -41,7 +41,8 @@ class Request:
         self.headers = [(_name(key), value) for key, value in head.fields.items()]
         self.body = body
         self.scheme: str = template["wsgi.url_scheme"]
-        self.peer_addr = self.remote_addr = (template["REMOTE_ADDR"], template.get("REMOTE_PORT", ""))
+        self.remote_addr = (template["REMOTE_ADDR"], template.get("REMOTE_PORT", ""))
+        self.peer_addr: tuple[str, str] = template.get(PEER_ADDR, self.remote_addr) or ("", "")
         self._path = self.path
         self._as_received = self._changeable()
 

@@ -15,6 +15,7 @@ from greenhorn.net.outbox import PER_TURN
 from greenhorn.net.spool import Spool
 from greenhorn.net.state import State
 from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import PEER_ADDR
 
 BODY_READ = 262144
 SMALL_CHUNKS_READ = 16384
@@ -42,14 +43,15 @@ def read_proxy(connection: Connection, service: Service) -> State:
         return refuse(connection, service, error)
     connection.buffer = connection.buffer[header.size :]
     if header.client is not None and header.server is not None:
-        connection.peer = (header.client[0], str(header.client[1]))
         connection.template |= {
+            PEER_ADDR: connection.peer,
             "REMOTE_ADDR": header.client[0],
             "REMOTE_PORT": str(header.client[1]),
             "PROXY_PROTOCOL": "TCP6" if ":" in header.client[0] else "TCP4",
             "PROXY_ADDR": header.server[0],
             "PROXY_PORT": str(header.server[1]),
         }
+        connection.peer = (header.client[0], str(header.client[1]))
     connection.turn = serve
     return serve(connection, service)
 

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from greenhorn.http.forwarded import Forwarding
 from greenhorn.http.head import Leniency, Limits
 from greenhorn.http.peer import Networks
 from greenhorn.net.pace import Allotment, Pace
@@ -34,6 +35,7 @@ class Service:
         "counters",
         "draining",
         "fields",
+        "forwarding",
         "head_read",
         "keep_alive",
         "leniency",
@@ -71,6 +73,7 @@ class Service:
         most_requests: int = sys.maxsize,
         queue_timeout: float = float("inf"),
         timed: bool = False,
+        forwarding: Forwarding | None = None,
     ) -> None:
         self.app = app
         self.make_environ = build_environ
@@ -93,6 +96,8 @@ class Service:
         self.timed = timed
         """Whether the application's time for a request is limited."""
         self.secure_schemes = secure_schemes
+        self.forwarding = forwarding
+        """How proxies in front tell of clients, if they are believed."""
         self.proxy_versions = proxy_versions
         self.proxies = proxies
         self.counters = Counters()

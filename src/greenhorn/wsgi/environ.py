@@ -4,10 +4,16 @@ from collections.abc import Callable
 from typing import Any, BinaryIO
 
 from greenhorn.errors import HTTPError
+from greenhorn.http.forwarded import Told
 from greenhorn.http.head import RequestHead
 from greenhorn.wsgi.exchange import FileWrapper, Response
 
 Environ = dict[str, Any]
+
+PEER_ADDR = "greenhorn.peer_addr"
+"""Who is at the other end of the socket, where that is not the client: (address, port), or None for a unix socket."""
+PREFIX = "greenhorn.forwarded_prefix"
+"""What of SCRIPT_NAME a proxy has cut off the path already."""
 
 
 def environ_template(
@@ -74,6 +80,35 @@ def connection_template(
     return template | own
 
 
+def forwarded_template(
+    template: Environ, head: RequestHead, told: Told, peer: tuple[str, str] | None, scheme: str | None
+) -> Environ:
+    """The template of one request of a connection, with what was `told` of its client; the host goes into `head`.
+
+    `peer` is who is at the other end of the connection. A REMOTE_PORT that was not told is not there, since the peer's
+    would be another one's.
+    """
+    own = dict(template)
+    if told.host is not None:
+        head.fields["HTTP_HOST"] = told.host
+    if scheme is not None:
+        own["wsgi.url_scheme"] = scheme
+    if told.client is not None:
+        own.setdefault(PEER_ADDR, peer)
+        own["REMOTE_ADDR"], port = told.client
+        own.pop("REMOTE_PORT", None)
+        if port:
+            own["REMOTE_PORT"] = port
+    if told.prefix and "SCRIPT_NAME" not in head.fields:
+        own[PREFIX] = told.prefix
+        own["SCRIPT_NAME"] = told.prefix + own["SCRIPT_NAME"]
+    if told.port is not None:
+        if not own["SERVER_PORT"] and head.fields.get("HTTP_HOST"):
+            own["SERVER_NAME"], _ = _split_host(head.fields["HTTP_HOST"])
+        own["SERVER_PORT"] = told.port
+    return own
+
+
 def build_environ(template: Environ, head: RequestHead, body: BinaryIO, response: Response) -> Environ:
     """The environ of one request, a new dict that the application may change; `template` is its connection's.
 
@@ -88,13 +123,15 @@ def build_environ(template: Environ, head: RequestHead, body: BinaryIO, response
     environ["wsgi.input"] = body
     environ["wsgi.early_hints"] = response.early_hints
     if environ["SCRIPT_NAME"]:
-        environ["PATH_INFO"] = _path_below(environ["SCRIPT_NAME"], head.path)
+        environ["PATH_INFO"] = _path_below(environ["SCRIPT_NAME"].removeprefix(environ.get(PREFIX, "")), head.path)
     if not environ["SERVER_PORT"]:
         _name_server_by_host(environ)
     return environ
 
 
 def _path_below(script_name: str, path: str) -> str:
+    if not script_name:
+        return path
     below = path[len(script_name) :]
     if not path.startswith(script_name) or below[:1] not in ("", "/"):
         raise HTTPError(500, "the path is not below the SCRIPT_NAME that was told")
@@ -105,6 +142,12 @@ def _name_server_by_host(environ: Environ) -> None:
     """A unix socket has no name of the network; the client knows by which one it came."""
     host: str = environ.get("HTTP_HOST", "")
     if host:
-        name, _, port = host.rpartition(":") if not host.endswith("]") and ":" in host else (host, "", "")
-        environ["SERVER_NAME"] = name
+        environ["SERVER_NAME"], port = _split_host(host)
         environ["SERVER_PORT"] = port or ("443" if environ["wsgi.url_scheme"] == "https" else "80")
+
+
+def _split_host(host: str) -> tuple[str, str]:
+    if host.endswith("]") or ":" not in host:
+        return host, ""
+    name, _, port = host.rpartition(":")
+    return name, port

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from greenhorn.http.forwarded import Forwarding
 from greenhorn.http.head import STRICT, Leniency, Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import Networks
@@ -49,6 +50,7 @@ class Setup:
     trusts_scheme: bool = False
     proxy_versions: str = "off"
     proxies: tuple[str, ...] = ("127.0.0.1",)
+    forwarding: Forwarding | None = None
     dropped: Callable[[str], None] | None = None
 
 
@@ -93,11 +95,15 @@ class Client:
         self.connection.template = connection_template(
             TEMPLATE, self.connection.peer, near, self.connection.client_disconnected
         )
+        self.connection.trusted = setup.trusts_scheme
         self.connection.names = FieldNames(
             header_map=setup.header_map,
             allowed=setup.allowed,
             strip_spaces=setup.strip_spaces,
-            scheme_keys=SECURE_SCHEMES if setup.trusts_scheme else (),
+            telling=(
+                *(SECURE_SCHEMES if setup.trusts_scheme else ()),
+                *(setup.forwarding.keys if setup.forwarding else ()),
+            ),
             on_dropped=setup.dropped,
         )
         self._service = Service(
@@ -112,6 +118,7 @@ class Client:
             secure_schemes=SECURE_SCHEMES,
             proxy_versions=setup.proxy_versions,
             proxies=Networks(setup.proxies),
+            forwarding=setup.forwarding,
             fields=FIELDS,
         )
 

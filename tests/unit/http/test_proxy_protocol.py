@@ -172,7 +172,7 @@ def test_a_header_that_does_not_end_reaches_nobody(header: bytes) -> None:
 
 
 def test_a_header_takes_its_bytes_and_no_more() -> None:
-    for header in (LINE4, LINE6, v1("UNKNOWN"), v2(LOCAL, UNSPECIFIED, b"abc"), v2(PROXY, TCP4, FOUR + b"tlv")):
+    for header in (LINE4, LINE6, v1("UNKNOWN"), v2(LOCAL, UNSPECIFIED, b"abc"), v2(PROXY, TCP4, FOUR + b"t\0\1v")):
         told = read_proxy_header(header + b"GET", "auto")
         assert told is not None
         assert told.size == len(header)

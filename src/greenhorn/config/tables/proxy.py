@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from greenhorn.config.choices import some_of
 from greenhorn.config.parsers import header_values, names, networks, one_of, proxy_mode, whole
 from greenhorn.config.setting import Variable, setting
 
@@ -35,8 +36,9 @@ class ProxySettings:
         default=0,
         parse=whole,
         meta="NUMBER",
-        doc="""Trusted proxies in front whose record of the client's address is believed, counted from the nearest; 0 =
-            none, REMOTE_ADDR is the peer. With 2 it is the second address from the end of forwarded_header.""",
+        doc="""How many proxies stand in front, each of which appends to forwarded_header whom it got the request from:
+            REMOTE_ADDR is then that entry from the end, if the peer is one of forwarded_allow_ips. 0 = REMOTE_ADDR is
+            the peer. docs/proxies.md has examples.""",
         differs="""has no such setting; the application has to look at X-Forwarded-For.""",
     )
     forwarded_header: str = setting(
@@ -46,6 +48,17 @@ class ProxySettings:
         meta="NAME",
         doc="""Where the client's address stands when forwarded_hops is set: x-forwarded for X-Forwarded-For and its
             kin, forwarded for Forwarded (RFC 7239).""",
+        differs="""has no such setting.""",
+    )
+    forwarded_fields: tuple[str, ...] = setting(
+        ("--forwarded-fields",),
+        default=(),
+        parse=some_of("host", "port", "prefix"),
+        meta="NAMES",
+        doc="""What else is believed when forwarded_hops is set, of host, port and prefix, separated by commas:
+            HTTP_HOST is what X-Forwarded-Host says, SERVER_PORT what X-Forwarded-Port says, SCRIPT_NAME begins with
+            what X-Forwarded-Prefix says; of Forwarded there is only host. Name only what your proxies set themselves:
+            many pass on what a client sends under these names.""",
         differs="""has no such setting.""",
     )
     forwarder_headers: tuple[str, ...] = setting(
