@@ -119,7 +119,7 @@ class Forwarding:
         host, scheme = pairs.get(HOST), pairs.get("proto")
         return Told(
             client=self._node(pairs.get("for", "")),
-            scheme=scheme and ("https" if scheme.lower() in SECURE else "http"),
+            scheme=("https" if scheme.lower() in SECURE else "http") if scheme else None,
             host=_check_host(host) if host and HOST in self._extras else None,
         )
 

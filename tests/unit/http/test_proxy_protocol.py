@@ -3,8 +3,17 @@
 import ipaddress
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from greenhorn.http.peer import LARGEST_PROXY_V2, LONGEST_PROXY_V1, PROXY_V2_SIGNATURE, read_proxy_header
+from greenhorn.errors import HTTPError
+from greenhorn.http.peer import (
+    LARGEST_PROXY_V2,
+    LONGEST_PROXY_V1,
+    PROXY_V2_SIGNATURE,
+    crc32c,
+    read_proxy_header,
+)
 from greenhorn.net.state import State
 from unit.http.cases import (
     AFTER,
@@ -43,6 +52,17 @@ def addresses(client: str, server: str, client_port: int = 51000, server_port: i
     return packed + client_port.to_bytes(2) + server_port.to_bytes(2)
 
 
+def tlv(kind: int, value: bytes, size: int | None = None) -> bytes:
+    return bytes([kind]) + (len(value) if size is None else size).to_bytes(2) + value
+
+
+def summed(command: int, family: int, before: bytes, after: bytes = b"") -> bytes:
+    """A header with the right checksum between `before` and `after`."""
+    zeroed = v2(command, family, before + tlv(3, bytes(4)) + after)
+    at = 16 + len(before) + 3
+    return zeroed[:at] + crc32c(zeroed).to_bytes(4) + zeroed[at + 4 :]
+
+
 FOUR = addresses("192.0.2.1", "198.51.100.2")
 SIX = addresses("2001:db8::1", "2001:db8::2")
 OWN = {"REMOTE_ADDR": "127.0.0.1", "REMOTE_PORT": "50000", "PROXY_ADDR": None, "PROXY_PROTOCOL": None}
@@ -56,6 +76,10 @@ TOLD6 = {
 }  # fmt: skip
 LINE4 = v1("TCP4 192.0.2.1 198.51.100.2 51000 443")
 LINE6 = v1("TCP6 2001:db8::1 2001:db8::2 51000 443")
+
+
+def faulty(header: bytes, at: int) -> bytes:
+    return header[:at] + bytes([header[at] ^ 1]) + header[at + 1 :]
 
 
 def behind(header: bytes) -> bytes:
@@ -75,6 +99,16 @@ GOOD = [
     accepted("v2, IPv6", behind(v2(PROXY, TCP6, SIX)), setup=AUTO, **TOLD6),
     accepted("v2 where only v2 is on", behind(v2(PROXY, TCP4, FOUR)), setup=V2, **TOLD4),
     accepted("v2 with TLVs", behind(v2(PROXY, TCP4, FOUR + b"\x04\x00\x03\r\n\r")), setup=AUTO, **TOLD4),
+    accepted("v2 with an empty TLV", behind(v2(PROXY, TCP4, FOUR + tlv(0xEA, b""))), setup=AUTO, **TOLD4),
+    accepted("v2 with a long TLV", behind(v2(PROXY, TCP6, SIX + tlv(0xEA, b"\r" * 500))), setup=AUTO, **TOLD6),
+    accepted("v2 with a checksum", behind(summed(PROXY, TCP4, FOUR)), setup=AUTO, **TOLD4),
+    accepted(
+        "v2 with a checksum among TLVs",
+        behind(summed(PROXY, TCP6, SIX + tlv(4, b"abc"), tlv(5, b"d"))),
+        setup=AUTO,
+        **TOLD6,
+    ),
+    accepted("v2, local with half a TLV", behind(v2(LOCAL, TCP4, FOUR + b"\x04\x01")), setup=AUTO, **OWN),
     accepted("v2, local", behind(v2(LOCAL, UNSPECIFIED, b"")), setup=AUTO, **OWN),
     accepted("v2, local with addresses", behind(v2(LOCAL, TCP4, FOUR)), setup=AUTO, **OWN),
     accepted("v2, unspecified", behind(v2(PROXY, UNSPECIFIED, b"\x00" * 5)), setup=AUTO, **OWN),
@@ -131,6 +165,18 @@ BAD = [
     refused("v2, IPv4 too short", behind(v2(PROXY, TCP4, FOUR[:-1])), 400, AUTO),
     refused("v2, IPv6 too short", behind(v2(PROXY, TCP6, SIX[:-1])), 400, AUTO),
     refused("v2, IPv6 of IPv4's size", behind(v2(PROXY, TCP6, FOUR)), 400, AUTO),
+    *(
+        refused(f"v2 with a TLV that does not end, {end!r}", behind(v2(PROXY, TCP4, FOUR + end)), 400, AUTO)
+        for end in (b"\x04", b"\x04\x00", b"\x04\x00\x01", tlv(4, b"abc", 4), tlv(4, b"a") + tlv(5, b"", 65535))
+    ),
+    *(
+        refused(f"v2 with a checksum of {size} bytes", behind(v2(PROXY, TCP4, FOUR + tlv(3, bytes(size)))), 400, AUTO)
+        for size in (0, 3, 4, 5)
+    ),
+    *(
+        refused(f"v2 with a fault at {at}", behind(faulty(summed(PROXY, TCP4, FOUR, tlv(4, b"a")), at)), 400, AUTO)
+        for at in (16, 20, 27, 31, 34, 38)
+    ),
     refused("v2 that is too large", v2(PROXY, TCP4, FOUR, LARGEST_PROXY_V2 + 1) + b"\0" * 60, 400, AUTO),
     refused("v2 of the largest size there is", v2(PROXY, TCP4, FOUR, 65535) + b"\0" * 60, 400, AUTO),
     refused("fault behind the header", LINE4 + get("A: b\nB: c"), 400, AUTO),
@@ -176,3 +222,68 @@ def test_a_header_takes_its_bytes_and_no_more() -> None:
         told = read_proxy_header(header + b"GET", "auto")
         assert told is not None
         assert told.size == len(header)
+
+
+@pytest.mark.parametrize(
+    ("data", "crc"),
+    [
+        (b"", 0),
+        (b"123456789", 0xE3069283),
+        (bytes(32), 0x8A9136AA),
+        (b"\xff" * 32, 0x62A8AB43),
+        (bytes(range(32)), 0x46DD794E),
+    ],
+)
+def test_the_checksum_is_that_of_rfc_3720(data: bytes, crc: int) -> None:
+    assert crc32c(data) == crc
+
+
+def test_a_unix_client_of_the_proxy_leaves_the_proxy_as_the_client() -> None:
+    with Client(AUTO) as client:
+        client.send(behind(v2(PROXY, UNIX, b"/run/a".ljust(108, b"\0") + b"/run/b".ljust(108, b"\0") + b"junk")))
+        environ = client.app.seen[0].environ
+    assert (environ["REMOTE_ADDR"], "greenhorn.peer_addr" in environ) == ("127.0.0.1", False)
+
+
+def test_who_is_at_the_other_end_of_the_socket_stays_known() -> None:
+    with Client(AUTO) as client:
+        client.send(behind(LINE4) + AFTER)
+        peers = [call.environ["greenhorn.peer_addr"] for call in client.app.seen]
+    assert peers == [("127.0.0.1", "50000")] * 2
+
+
+TLVS = st.lists(st.builds(tlv, st.sampled_from([3, 4, 0xEA]), st.binary(max_size=8)), max_size=4).map(b"".join)
+BLOCKS = st.builds(lambda addresses, tlvs, end: addresses + tlvs + end, st.sampled_from([FOUR, SIX, b""]), TLVS,
+                   st.binary(max_size=3))  # fmt: skip
+BYTE = st.integers(0, 255)
+HEADERS = st.builds(
+    v2,
+    st.sampled_from([LOCAL, PROXY]) | BYTE,
+    st.sampled_from([TCP4, TCP6, UNIX, UDP4, UNSPECIFIED]) | BYTE,
+    BLOCKS | st.binary(),
+    st.none() | st.integers(0, 65535),
+)
+WORDS = st.sampled_from(
+    ["TCP4", "TCP6", "UNKNOWN", "::1", "192.0.2.1", "443", "65536", "-1", "", "\xb2", "%", "::1%a", "\0"]
+)
+LINES = st.lists(WORDS, max_size=7).map(lambda words: v1(" ".join(words)))
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=1000)
+@given(header=HEADERS | LINES, behind=st.binary(max_size=4), versions=st.sampled_from(["v1", "v2", "auto"]))
+def test_a_header_is_read_or_refused_with_400_and_nothing_else(header: bytes, behind: bytes, versions: str) -> None:
+    status = 400
+    told = None
+    try:
+        told = read_proxy_header(header + behind, versions)
+    except HTTPError as error:
+        status = error.status
+    assert status == 400
+    if told is None:
+        return
+    assert told.size <= len(header + behind)
+    for end in (told.client, told.server):
+        if end is not None:
+            ipaddress.ip_address(end[0])
+            assert 0 <= end[1] < 65536
+    assert (told.client is None) == (told.server is None)

@@ -90,6 +90,13 @@ def test_a_client_of_a_unix_socket_has_no_address():
     assert request(template={"wsgi.url_scheme": "http", "REMOTE_ADDR": ""}).peer_addr == ("", "")
 
 
+@pytest.mark.parametrize("peer", [("10.0.0.1", "80"), None])
+def test_a_client_that_a_proxy_told_of_is_another_one_than_the_peer(peer: tuple[str, str] | None):
+    template = {"wsgi.url_scheme": "http", "REMOTE_ADDR": "192.0.2.7", "greenhorn.peer_addr": peer}
+    one = request(template=template)
+    assert (one.remote_addr, one.peer_addr) == (("192.0.2.7", ""), peer or ("", ""))
+
+
 # Headers.
 
 

@@ -6,9 +6,10 @@ from typing import Any
 import pytest
 
 from greenhorn.errors import HTTPError
+from greenhorn.http.forwarded import Told
 from greenhorn.http.head import Limits, parse_head
 from greenhorn.http.names import FieldNames
-from greenhorn.wsgi.environ import build_environ, connection_template
+from greenhorn.wsgi.environ import build_environ, connection_template, forwarded_template
 from greenhorn.wsgi.exchange import FileWrapper, Response
 from unit.wsgi.recording import Facts, RecordingOutput, template
 
@@ -164,6 +165,63 @@ def test_a_trusted_proxy_can_tell_the_script_name_and_nobody_else():
     assert (stranger["SCRIPT_NAME"], stranger["PATH_INFO"]) == ("", "/told/x")
     spelled = build(raw.replace("SCRIPT_NAME", "Script-Name"))
     assert (spelled["SCRIPT_NAME"], spelled["HTTP_SCRIPT_NAME"]) == ("", "/told")
+
+
+def told(raw: str, told: Told, peer: tuple[str, str] | None = PEER, **changes: Any) -> dict[str, Any]:
+    head = parse_head(raw.encode("latin-1"), FieldNames(), Limits())
+    own = connection_template(template(**changes), peer, "the socket", never)
+    before = dict(own)
+    forwarded = forwarded_template(own, head, told, peer, told.scheme)
+    assert own == before
+    return build_environ(forwarded, head, io.BytesIO(), Response(head, RecordingOutput(), Facts()))
+
+
+GET = "GET /a/b HTTP/1.1\r\nHost: example.com"
+
+
+@pytest.mark.parametrize(
+    ("own", "path", "script_name", "path_info"),
+    [
+        ("", "/a/b", "/shop", "/a/b"),
+        ("", "/", "/shop", "/"),
+        ("", "/shop/a", "/shop", "/shop/a"),
+        ("/app", "/app/b", "/shop/app", "/b"),
+        ("/app", "/app", "/shop/app", ""),
+    ],
+)
+def test_a_prefix_that_a_proxy_cut_off_comes_before_the_own_one(own: str, path: str, script_name: str, path_info: str):
+    environ = told(f"GET {path} HTTP/1.1\r\nHost: a", Told(prefix="/shop"), script_name=own)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == (script_name, path_info)
+
+
+def test_a_path_beside_the_own_script_name_is_an_error_whatever_was_cut_off():
+    with pytest.raises(HTTPError) as caught:
+        told("GET /shop/b HTTP/1.1\r\nHost: a", Told(prefix="/shop"), script_name="/app")
+    assert caught.value.status == 500
+
+
+def test_the_star_of_options_has_no_prefix():
+    environ = told("OPTIONS * HTTP/1.1\r\nHost: a", Told(prefix="/shop"))
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/shop", "*")
+
+
+def test_a_port_that_was_not_told_is_not_there():
+    environ = told(GET, Told(client=("203.0.113.7", "")))
+    assert (environ["REMOTE_ADDR"], environ["greenhorn.peer_addr"]) == ("203.0.113.7", PEER)
+    assert "REMOTE_PORT" not in environ
+    assert told(GET, Told(client=("203.0.113.7", "1")))["REMOTE_PORT"] == "1"
+
+
+def test_a_client_behind_a_unix_socket_can_be_told():
+    environ = told(GET, Told(client=("203.0.113.7", "1")), None, server=("/run/app.sock", ""))
+    assert (environ["REMOTE_ADDR"], environ["REMOTE_PORT"]) == ("203.0.113.7", "1")
+    assert environ["greenhorn.peer_addr"] is None
+
+
+@pytest.mark.parametrize(("server", "name"), [(("/run/app.sock", ""), "a.example"), (("192.0.2.1", "80"), "192.0.2.1")])
+def test_host_and_port_are_what_was_told(server: tuple[str, str], name: str):
+    environ = told(GET, Told(host="a.example:8", port="9"), server=server)
+    assert (environ["HTTP_HOST"], environ["SERVER_NAME"], environ["SERVER_PORT"]) == ("a.example:8", name, "9")
 
 
 # Unix sockets.
