@@ -5,6 +5,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -65,13 +66,32 @@ FAULTS = {
     "post_fork": Fault(config=hook("post_fork", "server, worker")),
     "post_worker_init": Fault(config=hook("post_worker_init", "worker")),
     "nworkers_changed": Fault(config=hook("nworkers_changed", "server, new, old"), code=1),
+    "a worker that leaves at boot": Fault(app="import os; os._exit(0)", said="exited with code 0", traceback=False),
+    "post_fork that leaves": Fault(
+        config="import os\ndef post_fork(server, worker):\n    os._exit(0)\n",
+        said="exited with code 0",
+        traceback=False,
+    ),
+    "post_worker_init that exits": Fault(
+        config="import sys\ndef post_worker_init(worker):\n    sys.exit(0)\n", said="SystemExit: 0"
+    ),
+    "post_worker_init that is interrupted": Fault(
+        config="def post_worker_init(worker):\n    raise KeyboardInterrupt('zq81')\n", said="KeyboardInterrupt: zq81"
+    ),
+    "post_fork that is interrupted": Fault(
+        config="def post_fork(server, worker):\n    raise KeyboardInterrupt('zq81')\n", said="KeyboardInterrupt: zq81"
+    ),
+    "pre_fork that is interrupted": Fault(
+        config="def pre_fork(server, worker):\n    raise KeyboardInterrupt('zq81')\n",
+        said="KeyboardInterrupt: zq81",
+        code=1,
+    ),
 }
 AT_RELOAD = FAULTS | {
     "on_reload": Fault(config=hook("on_reload", "server")),
     "an exit at boot": Fault(app="import os; os._exit(81)", said="exited with code 81", traceback=False),
     "a kill at boot": Fault(app="import os; os.kill(os.getpid(), 9)", said="SIGKILL", traceback=False),
     "a crash at boot": Fault(app="import os; os.kill(os.getpid(), 11)", said="SIGSEGV", traceback=False),
-    "a worker that leaves at boot": Fault(app="import os; os._exit(0)", said="exited with code 0", traceback=False),
     "a boot without end": Fault(
         app="import threading; threading.Event().wait(60)",
         config="boot_timeout = 1",
@@ -204,6 +224,17 @@ def test_a_start_whose_workers_die_ends_and_says_how_they_died(server: StartServ
     site = server(app_source=app, workers=2, ready=False)
     assert site.wait(QUICK) in (1, 3)
     assert re.search(r"exited with code 81|ended by SIGKILL", site.log())
+
+
+def test_a_worker_that_is_told_to_leave_before_the_first_is_ready_is_replaced(server: StartServer, gate: Path):
+    site = server(app_source=source("one", f"open({str(gate)!r}).read()"), ready=False)
+    first = int(site.wait_for_log(r"Booting worker with pid: (\d+)")[1])
+    os.kill(first, signal.SIGTERM)
+    site.wait_for_log(rf"Booting worker with pid: (?!{first}$)")
+    gate.write_bytes(b"!")
+    site.wait_until_ready()
+    assert version(site) == "one"
+    assert not errors(site.log())
 
 
 def test_a_start_that_takes_longer_than_boot_timeout_ends_with_the_stacks_in_the_log(server: StartServer):

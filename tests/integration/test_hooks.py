@@ -261,20 +261,23 @@ AT_START = {
 }
 
 
+@pytest.mark.parametrize("wrong", ["RuntimeError", "KeyboardInterrupt"])
 @pytest.mark.parametrize(
     ("hook", "parameters", "codes"), [(hook, *rest) for hook, rest in AT_START.items()], ids=AT_START
 )
 def test_a_hook_that_fails_at_the_start_ends_it_with_one_traceback(
-    server: StartServer, tmp_path: Path, hook: str, parameters: str, codes: set[int]
+    server: StartServer, tmp_path: Path, hook: str, parameters: str, codes: set[int], wrong: str
 ):
-    config = f"def {hook}({parameters}):\n{RAISING}def on_exit(server):\n    server.log.info('on_exit')\n"
+    config = (
+        f"def {hook}({parameters}):\n    raise {wrong}('zq81')\ndef on_exit(server):\n    server.log.info('on_exit')\n"
+    )
     pidfile = tmp_path / "pid"
     site = server(
         None, "--pid", str(pidfile), app_source=SOURCE, config=config, ready=False, workers=2, allow_traceback=True
     )
     assert site.wait() in codes
     log = site.log()
-    assert log.count("Traceback (most recent call last)") == log.count("RuntimeError: zq81") == 1
+    assert log.count("Traceback (most recent call last)") == log.count(f"{wrong}: zq81") == 1
     assert hook in log
     assert "Worker ready" not in log
     assert not pidfile.exists()
@@ -309,6 +312,31 @@ def test_a_hook_that_fails_later_is_logged_and_harms_nothing(server: StartServer
     counts = {hook: log.count(f"RuntimeError: zq81 {hook}") for hook in hooks}
     assert counts == {"post_request": 3, "worker_int": 1, "worker_exit": 2, "child_exit": 2, "on_exit": 1}
     assert log.count("Traceback") == sum(counts.values())
+
+
+def test_a_hook_that_is_interrupted_in_a_running_master_is_logged_and_harms_nothing(
+    server: StartServer, tmp_path: Path
+):
+    flag, pidfile = tmp_path / "flag", tmp_path / "pid"
+    config = "import os\n"
+    for hook, parameters in {
+        "nworkers_changed": "server, new, old",
+        "pre_fork": "server, worker",
+        "child_exit": "server, worker",
+        "on_exit": "server",
+    }.items():
+        config += f"def {hook}({parameters}):\n    if os.path.exists({str(flag)!r}):\n"
+        config += f"        raise KeyboardInterrupt('zq81 {hook}')\n"
+    site = server(None, "--pid", str(pidfile), app_source=SOURCE, config=config, workers=2, allow_traceback=True)
+    flag.touch()
+    site.signal(signal.SIGTTIN)
+    site.wait_for_log("KeyboardInterrupt: zq81 nworkers_changed")
+    os.kill(site.worker_pids()[0], signal.SIGKILL)
+    site.wait_for_log("KeyboardInterrupt: zq81 child_exit[^~]*KeyboardInterrupt: zq81 pre_fork")
+    assert site.request(GET).status == 200
+    assert site.stop() == 0
+    assert "KeyboardInterrupt: zq81 on_exit" in site.log()
+    assert not pidfile.exists()
 
 
 def test_a_failing_worker_abort_is_logged_and_the_worker_is_replaced(server: StartServer):

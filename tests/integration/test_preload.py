@@ -10,10 +10,12 @@ from typing import Any
 
 import pytest
 
+from integration.answers import AnswerReader
 from integration.reloading import FRESH, hang_up, write_app
 from integration.running import Server, StartServer, wait_until
 from integration.staging import GET
 from integration.upgrading import upgraded
+from integration.wire import connect
 
 
 def source(version: str, first: str = "") -> str:
@@ -117,6 +119,67 @@ def test_hup_switches_it_on_and_a_broken_application_leaves_the_old_workers(serv
     hang_up(site)
     assert told(site)["version"] == "two"
     assert loaded(site)[-1] == f"two {site.pid}"
+
+
+SPOILING = {
+    "handlers": "for name in ('TERM', 'INT', 'QUIT', 'HUP', 'CHLD'):\n"
+    "    signal.signal(signal.Signals['SIG' + name], lambda *_: sys.exit(81))\n",
+    "ignored": "for name in ('TERM', 'INT', 'QUIT', 'HUP', 'CHLD'):\n"
+    "    signal.signal(signal.Signals['SIG' + name], signal.SIG_IGN)\n",
+    "wakeup": "ends = socket.socketpair()\nends[1].setblocking(False)\nsignal.set_wakeup_fd(ends[1].fileno())\n",
+}
+"""What an application, or an event loop that it makes, may do to signals while it is imported."""
+
+
+@pytest.mark.parametrize("first", SPOILING.values(), ids=SPOILING)
+def test_signals_that_the_application_uses_at_import_are_still_the_masters(
+    holding: StartServer, gate: Path, tmp_path: Path, first: str
+):
+    pidfile = tmp_path / "pid"
+    text = f"import signal, socket, sys\n{first}from holding import application"
+    site = holding(None, "--preload", "--pid", str(pidfile), app_source=text)
+    os.kill(site.worker_pid(), signal.SIGKILL)
+    wait_until(lambda: site.log().count("Worker ready") == 2, what="the next worker")
+    hang_up(site)
+    with connect(site) as connection:
+        connection.sendall(b"GET /begun HTTP/1.1\r\nHost: x\r\n\r\n")
+        answer = AnswerReader(connection).begin()
+        assert int(answer.readline()) == site.worker_pid()
+        site.signal(signal.SIGTERM)
+        site.wait_for_log("Handling signal: term")
+        gate.write_bytes(b"!")
+        assert answer.read() == b"end"
+        assert site.wait() == 0
+    assert not pidfile.exists()
+
+
+def test_signals_that_are_used_by_what_a_reload_reads_are_still_the_masters(server: StartServer):
+    site = server(app_source=source("one"), config="preload_app = True\n", env=FRESH)
+    ignore = "import signal\nsignal.signal(signal.{}, signal.SIG_IGN)\n"
+    (site.folder / "other.py").write_text(ignore.format("SIGTERM") + source("other"))
+    (site.folder / "config.py").write_text(
+        ignore.format("SIGHUP") + "preload_app = True\nwsgi_app = 'other:application'\n"
+    )
+    hang_up(site)
+    hang_up(site)
+    assert site.stop() == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGQUIT], ids=lambda number: number.name)
+def test_a_signal_that_stops_is_obeyed_while_the_application_is_loaded(
+    server: StartServer, gate: Path, tmp_path: Path, number: signal.Signals
+):
+    pidfile, path = tmp_path / "pid", tmp_path / "a socket"
+    text = f"print('loading', flush=True)\nopen({str(gate)!r}).read()\n"
+    arguments = ("--preload", "--pid", str(pidfile))
+    site = server(None, *arguments, app_source=text, bind=("127.0.0.1:0", f"unix:{path}"), ready=False)
+    wait_until(lambda: "loading" in site.stdout(), what="the import")
+    assert pidfile.exists()
+    assert path.is_socket()
+    site.signal(number)
+    assert site.wait() == 130
+    assert not pidfile.exists()
+    assert not path.exists()
 
 
 def test_threads_that_the_application_starts_at_import_are_warned_of_by_name(server: StartServer):

@@ -163,6 +163,24 @@ def test_a_second_hup_gives_up_what_the_first_one_tried(server: StartServer, tmp
     assert f"{tried}) cannot boot" not in site.log()
 
 
+def test_the_worker_that_is_tried_gives_the_reload_up_when_it_is_told_to_leave(server: StartServer, tmp_path: Path):
+    gate = tmp_path / "gate"
+    os.mkfifo(gate)
+    site = start_reloadable(server, source("one"))
+    [old] = site.worker_pids()
+    write_app(site, source("stuck", f"open({str(gate)!r}).read()"))
+    tried = int(
+        re.findall(r"Booting worker with pid: (\d+)", signal_and_wait(site, signal.SIGHUP, "Booting worker"))[0]
+    )
+    os.kill(tried, signal.SIGTERM)
+    site.wait_for_log(GIVEN_UP)
+    assert site.worker_pids() == [old]
+    assert version(site) == "one"
+    write_app(site, source("two"))
+    hang_up(site)
+    assert version(site) == "two"
+
+
 def test_a_broken_reload_closes_what_the_one_before_had_opened_and_not_yet_used(server: StartServer, tmp_path: Path):
     path = tmp_path / "new"
     bind = 'bind = ["127.0.0.1:0"{}]\n'

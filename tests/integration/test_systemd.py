@@ -15,7 +15,7 @@ from integration.notifying import Manager, manager
 from integration.reloading import FRESH, write_app
 from integration.running import Server, StartServer, accepts, wait_until
 from integration.staging import GET
-from integration.upgrading import stop, upgraded
+from integration.upgrading import second_master, stop, upgraded
 
 SOURCE = """
 import os
@@ -150,6 +150,50 @@ def test_a_roll_back_never_names_another_main_process(server: StartServer, notif
     assert site.stop() == 0
     told = notified.until(lambda told: told.pid == site.pid and told.about == "STOPPING")
     assert not [one for one in told if "MAINPID" in one.words]
+
+
+def test_a_second_master_that_fails_or_is_rolled_back_tells_nothing(server: StartServer, notified: Manager):
+    env = {"NOTIFY_SOCKET": notified.address, **FRESH}
+    site = server(app_source=SOURCE, env=env, allow_traceback=True)
+    notified.until_about("READY")
+    write_app(site, "import zq81")
+    failed = second_master(site)
+    site.wait_for_log(rf"second master \(pid:{failed}\) has ended")
+    write_app(site, SOURCE)
+    with upgraded(site) as successor:
+        os.kill(successor, signal.SIGHUP)
+        site.wait_for_log("The new generation serves")
+        stop(successor)
+    site.wait_for_log(rf"second master \(pid:{successor}\) has ended")
+    assert site.stop() == 0
+    told = notified.until_about("STOPPING")
+    assert {one.pid for one in told} == {site.pid}, "systemd would stop the whole service"
+
+
+def test_a_delayed_stop_beside_a_second_master_is_no_stop_of_the_service(server: StartServer, notified: Manager):
+    site = server(None, "--shutdown-delay", "1", app_source=SOURCE, env={"NOTIFY_SOCKET": notified.address})
+    notified.until_about("READY")
+    with upgraded(site) as successor:
+        site.signal(signal.SIGTERM)
+        site.wait_for_log("Stopping in 1 s")
+        assert site.wait() == 0
+        told = notified.until(lambda told: told.pid == successor)
+        assert [(one.pid, one.about) for one in told] == [(site.pid, "MAINPID"), (successor, "MAINPID")]
+        assert notified.receive().about == "READY"
+
+
+def test_a_reload_before_the_first_worker_is_ready_does_not_tell_that_it_is(
+    server: StartServer, notified: Manager, gate: Path
+):
+    env = {"NOTIFY_SOCKET": notified.address, "GATE": str(gate)}
+    site = server(app_source=GATED, config="", env=env, ready=False)
+    site.wait_for_log("Booting worker")
+    (site.folder / "config.py").write_text("threads = 'zq81'")
+    site.signal(signal.SIGHUP)
+    site.wait_for_log("The reload is given up")
+    gate.write_bytes(b"!")
+    first = notified.receive()
+    assert (first.about, first.words.get("STATUS")) == ("READY", "1 of 1 workers serve")
 
 
 def test_the_service_manager_may_go_away_or_be_slow(server: StartServer, notified: Manager):
