@@ -2,14 +2,14 @@
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
-from greenhorn.app import load_app
+from greenhorn.app import load_named
 from greenhorn.config import Configuration, load_configuration
 from greenhorn.config.hooks import hook_name
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.arbiter import Arbiter
-from greenhorn.master.generation import Generation
+from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.process import Launch, daemonize
 from greenhorn.master.surroundings import Surroundings
@@ -58,15 +58,35 @@ def _run(arguments: Sequence[str]) -> int:
     surroundings = Surroundings()
     handover = Handover(surroundings)
     configuration = load_configuration(arguments, surroundings.environ)
+
+    def read() -> Configuration:
+        return load_configuration(arguments, surroundings.environ, again=True)
+
+    return start(configuration, read, surroundings, handover)
+
+
+def start(
+    configuration: Configuration,
+    read: Callable[[], Configuration],
+    surroundings: Surroundings,
+    handover: Handover,
+    load: Load = load_named,
+) -> int:
+    """Check what is configured or serve it, as the settings say, and return the exit code.
+
+    `read` reads the configuration anew, and `load` loads the application. Raises `ConfigError` and `AppLoadError`.
+    Main thread.
+    """
     settings = configuration.settings
     for warning in configuration.warnings:
         print(f"greenhorn: warning: {warning}", file=sys.stderr)
     surroundings.enter(settings)
     if settings.print_config:
         print("\n".join(listing(configuration)), flush=True)
-    if settings.wsgi_app is None and settings.print_config and not settings.check_config:
+    unnamed = load is load_named and settings.wsgi_app is None and settings.paste is None
+    if unnamed and settings.print_config and not settings.check_config:
         return 0
-    generation = Generation.of(settings)
+    generation = Generation.of(settings, load)
     if settings.check_config or settings.print_config:
         check(generation)
         return 0
@@ -79,11 +99,8 @@ def _run(arguments: Sequence[str]) -> int:
             )
         launch = daemonize()
 
-    def read() -> Configuration:
-        return load_configuration(arguments, surroundings.environ, again=True)
-
     try:
-        return Arbiter(configuration, read, surroundings, handover, launch).run()
+        return Arbiter(configuration, read, surroundings, handover, launch, load).run()
     except (ConfigError, AppLoadError) as wrong:
         launch.failed(describe(wrong), 1)
         raise
@@ -94,7 +111,7 @@ def check(generation: Generation) -> None:
     settings = generation.settings
     for address in settings.bind:
         parse_address(address)
-    load_app(settings.wsgi_app or "")
+    generation.load(settings)
 
 
 def listing(configuration: Configuration) -> Iterator[str]:

@@ -14,6 +14,7 @@ from greenhorn import __version__
 from greenhorn.config.file import ConfigFile, read_file
 from greenhorn.config.flags import COMMAND_LINE, read_flags
 from greenhorn.config.hooks import forget_modules
+from greenhorn.config.ini import read_ini
 from greenhorn.config.setting import parsed
 from greenhorn.config.tables import HOOKS, ROWS, Settings
 from greenhorn.config.tables.gunicorn import FOREIGN, Foreign
@@ -96,10 +97,11 @@ def load_configuration(
     forget_modules()
     found = _Values()
     _take_defaults(found, environ)
-    told = _Source(framework_origin, framework)
-    _take_framework(found, told)
+    told = (_Source(framework_origin, framework), *_read_paste(written))
+    for source in told:
+        _take_framework(found, source)
     if not embedded:
-        _take_file(found, (*reversed(written), told))
+        _take_file(found, (*reversed(written), *reversed(told)))
     for source in written:
         _take_flags(found, source)
     _name_processes(found)
@@ -120,6 +122,18 @@ def _read_variable(environ: Mapping[str, str]) -> _Source:
 
 def _take_flags(found: _Values, source: _Source) -> None:
     for name, value in source.values.items():
+def _read_paste(sources: Sequence[_Source]) -> Sequence[_Source]:
+    """Return what the ini file says that the last of `sources` to name one names."""
+    paste: object = None
+    variables: Any = ()
+    for source in sources:
+        paste = parsed(ROWS["paste"], source.values.get("paste"), source.origin) or paste
+        variables = parsed(
+            ROWS["raw_paste_global_conf"], source.values.get("raw_paste_global_conf", variables), source.origin
+        )
+    return [_Source(*read_ini(str(paste), variables))] if paste else []
+
+
         if name == "wsgi_app" and source.origin != COMMAND_LINE:
             found.warnings.append(
                 f"{source.origin}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead"

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import greenhorn
 from greenhorn.config import Configuration
+from greenhorn.app import load_named
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.child import HURRY
 from greenhorn.master.fleet import TICK, Fleet, call_hook
-from greenhorn.master.generation import Generation
+from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.pidfile import Pidfile
 from greenhorn.master.process import Launch, become, set_title
@@ -35,8 +36,9 @@ ON_THEIR_WAY = 0.02
 class Arbiter(Server):
     """The master process: binds, keeps the workers, obeys signals, stops. It accepts nothing itself.
 
-    `read` reads the configuration anew; `surroundings` are entered already; `launch` is told how the start went. Raises
-    `ConfigError` for settings that cannot be followed, and `AppLoadError` with preload_app. Main thread only.
+    `read` reads the configuration anew; `surroundings` are entered already; `launch` is told how the start went; `load`
+    loads the application. Raises `ConfigError` for settings that cannot be followed, and `AppLoadError` with
+    preload_app. Main thread only.
     """
 
     def __init__(
@@ -48,12 +50,13 @@ class Arbiter(Server):
         launch: Launch | None = None,
     ) -> None:
         super().__init__()
+        load: Load = load_named,
         # First of all: a number that systemd did not pass must not be one that is opened here.
         self._activated = activated_sockets(surroundings.environ, self.pid)
         self.cfg = configuration.settings
         self.log = Logger(self.cfg.errorlog, self.cfg.loglevel)
         self.handover = handover
-        self.generation = Generation.of(self.cfg)
+        self.generation = Generation.of(self.cfg, load)
         self._launch = launch or Launch()
         self._notifier = Notifier(surroundings.environ, self.pid)
         self._signals = Signals()

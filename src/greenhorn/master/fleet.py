@@ -192,9 +192,7 @@ class Fleet:
         self.age += 1
         settings = generation.settings
         ours, theirs = socket.socketpair()
-        worker = generation.worker_class(
-            self.age, settings, generation.listeners, self.log, generation.access, theirs, generation.app
-        )
+        worker = generation.make_worker(self.age, self.log, theirs)
         try:
             call_hook(settings.pre_fork, "pre_fork", self._master, worker)
             for stream in (sys.stdout, sys.stderr):

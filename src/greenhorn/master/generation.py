@@ -1,12 +1,14 @@
 """One reading of the configuration, and what its workers are made of."""
 
 import gc
+import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from importlib import import_module
+from operator import attrgetter
 from typing import Any
 
-from greenhorn.app import load_app
+from greenhorn.app import load_named
 from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.master.process import Identity, check_identity, other_threads, own
@@ -17,6 +19,9 @@ from greenhorn.workers.base import Worker
 from greenhorn.workers.reloader import check_engine
 
 WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
+Load = Callable[[Settings], Callable[..., Any]]
+"""What makes the application that settings describe. Raises `AppLoadError`."""
+
 """Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
 
 
@@ -42,10 +47,12 @@ class Generation:
     app: Callable[..., Any] | None = None
     """The application, if the master has loaded it (preload_app)."""
 
+    load: Load = load_named
+    """What loads the application."""
     @classmethod
-    def of(cls, settings: Settings) -> "Generation":
+    def of(cls, settings: Settings, load: Load = load_named) -> "Generation":
         """The generation that `settings` describe, with nothing opened yet. Raises `ConfigError`."""
-        if settings.wsgi_app is None:
+        if load is load_named and settings.wsgi_app is None and settings.paste is None:
             raise ConfigError(
                 "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "
                 "or set wsgi_app in a configuration file"
@@ -54,7 +61,7 @@ class Generation:
         check_identity(identity)
         if settings.reload:
             check_engine(settings.reload_engine)
-        return cls(settings, find_worker_class(settings.worker_class), identity)
+        return cls(settings, find_worker_class(settings.worker_class), identity, load=load)
 
     @property
     def preloads(self) -> bool:
@@ -103,11 +110,11 @@ class Generation:
             log.warning("preload_app is left out, since reload is on: the application must be loaded again and again")
         if not self.preloads:
             return
-        if before is not None and before.app is not None and before.settings.wsgi_app == self.settings.wsgi_app:
+        if before is not None and before.app is not None and self._serves_what(before):
             self.app = before.app
             log.info("preload_app: the application stays as it was loaded; USR2 starts a master with new code")
             return
-        self.app = load_app(self.settings.wsgi_app or "")
+        self.app = self.load(self.settings)
         threads = other_threads()
         if threads:
             log.warning(
@@ -117,6 +124,17 @@ class Generation:
         gc.collect()
         gc.freeze()  # so that the workers do not copy what they only look at
 
+
+    def make_worker(self, age: int, log: Logger, channel: socket.socket) -> Worker:
+        """A worker of this generation, to be forked; `channel` is its end."""
+        return self.worker_class(
+            age, self.settings, self.listeners, log, self.access, channel, app=self.app, load=self.load
+        )
+
+    def _serves_what(self, other: "Generation") -> bool:
+        """Whether the application has the same name as that of `other`."""
+        names = attrgetter("wsgi_app", "paste", "raw_paste_global_conf")
+        return bool(names(self.settings) == names(other.settings))
 
 def _named(address: Address, activated: Sequence[Listener]) -> list[Address]:
     """The addresses of all sockets that have the name in `address`; itself if it has none, or nobody has it."""

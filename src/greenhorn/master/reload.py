@@ -61,7 +61,7 @@ class Reload:
         try:
             self._surroundings.leave()
             configuration = self._read()
-            generation = Generation.of(configuration.settings)
+            generation = Generation.of(configuration.settings, before.load)
             for warning in configuration.warnings:
                 self.log.warning("%s", warning)
             self._surroundings.enter(generation.settings)

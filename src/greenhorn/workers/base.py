@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from typing import Any
 
-from greenhorn.app import load_app
+from greenhorn.app import load_named
 from greenhorn.config import Settings
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
@@ -53,7 +53,8 @@ class Worker:
     `channel` is the child's end of a socket pair. The worker writes lines to it: `ready`, `beat`, `retire` (exchange
     me), `leaving` (TERM came), `failed TEXT` (why it cannot boot) and `changed PATH` (a file of the application), both
     as JSON. The master writes `stopping` (say that you are not ready) and `leave FD,FD` (others go on to accept at
-    these listeners). End of stream means that the other is gone. `app` is the application if the master has loaded it.
+    these listeners). End of stream means that the other is gone. `app` is the application if the master has loaded it,
+    else `load` makes it.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class Worker:
         access: AccessLog | None,
         channel: socket.socket,
         app: Application | None = None,
+        load: Callable[[Settings], Application] = load_named,
     ) -> None:
         self.age = age
         self.settings = settings
@@ -80,6 +82,7 @@ class Worker:
         self.booted = False
         self.aborted = False
         self.wsgi = app
+        self._load_app = load
         self.service: Service
         self.attendance: Attendance | None = None
         self._stopping = False
@@ -188,7 +191,7 @@ class Worker:
         settings = self.settings
         if not settings.reload:
             if self.wsgi is None:
-                self.wsgi = load_app(settings.wsgi_app or "")
+                self.wsgi = self._load_app(settings)
             return self.wsgi
         reloader = Reloader(
             self._tell_changed,
@@ -198,7 +201,7 @@ class Worker:
             log=self.log,
         )
         try:
-            self.wsgi = load_app(settings.wsgi_app or "")
+            self.wsgi = self._load_app(settings)
         except AppLoadError as error:
             self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
             self.wsgi = fault_page(str(error))

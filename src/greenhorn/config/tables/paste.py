@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import key_values, optional, text
+from greenhorn.config.ini import paste_file
+from greenhorn.config.parsers import key_values, optional
 from greenhorn.config.setting import setting
 
 
@@ -13,10 +14,13 @@ class PasteSettings:
     paste: str | None = setting(
         ("--paste", "--paster"),
         default=None,
-        parse=optional(text),
+        parse=optional(paste_file),
         meta="FILE",
         doc="""Paste Deployment file that describes the application, as FILE or FILE#SECTION. That takes the package
-            PasteDeploy (`pip install greenhorn[paste]`).""",
+            PasteDeploy (`pip install greenhorn[paste]`). Its section [server:main] is read as well if that says use =
+            egg:greenhorn#main or egg:gunicorn#main; everything else comes before what it says. So does its section
+            [loggers], as logconfig.""",
+        differs="""leaves [server:main] out with this flag.""",
     )
     raw_paste_global_conf: tuple[str, ...] = setting(
         ("--paste-global",),

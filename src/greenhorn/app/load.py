@@ -4,12 +4,12 @@ import ast
 import difflib
 import importlib
 import sys
-import traceback
 from collections.abc import Callable
-from pathlib import Path
 from types import FunctionType, ModuleType
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
+from greenhorn.app.paste import load_paste
+from greenhorn.app.tracebacks import frames_of, traceback_of
 from greenhorn.errors import AppLoadError
 
 USUAL_NAME = "application"
@@ -18,7 +18,6 @@ CANNOT_IMPORT = 3
 NO_SUCH_APPLICATION = 4
 """Exit code when the module is there and the application is not."""
 
-_PACKAGE = Path(__file__).resolve().parent
 _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
@@ -28,6 +27,29 @@ class _Spec(NamedTuple):
     module: str
     name: str
     arguments: _Arguments | None
+
+
+class Naming(Protocol):
+    """The settings that name an application."""
+
+    @property
+    def wsgi_app(self) -> str | None:
+        """APP_MODULE."""
+
+    @property
+    def paste(self) -> str | None:
+        """A Paste Deployment file, which comes first."""
+
+    @property
+    def raw_paste_global_conf(self) -> tuple[str, ...]:
+        """KEY=VALUE for that file."""
+
+
+def load_named(settings: Naming) -> Callable[..., Any]:
+    """Load the application that `settings` name and return it. Raises `AppLoadError`, as `load_app` does."""
+    if settings.paste is not None:
+        return load_paste(settings.paste, settings.raw_paste_global_conf)
+    return load_app(settings.wsgi_app or "")
 
 
 def load_app(spec: str) -> Callable[..., Any]:
@@ -100,10 +122,10 @@ def _import(spec: str, parts: _Spec) -> ModuleType:
     except KeyboardInterrupt:
         raise
     except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
-        if isinstance(wrong, ModuleNotFoundError) and not _of_application(traceback.extract_tb(wrong.__traceback__)):
+        if isinstance(wrong, ModuleNotFoundError) and not frames_of(wrong):
             message = _not_found(parts, wrong)
         else:
-            message = f"{spec}: the module {parts.module} cannot be imported:\n{_traceback(wrong)}"
+            message = f"{spec}: the module {parts.module} cannot be imported:\n{traceback_of(wrong)}"
         raise AppLoadError(message, CANNOT_IMPORT) from None
 
 
@@ -154,29 +176,7 @@ def _call(spec: str, factory: Any, arguments: _Arguments) -> Any:
         # A call that does not fit the signature fails before it enters the factory.
         if isinstance(wrong, TypeError) and wrong.__traceback__ and wrong.__traceback__.tb_next is None:
             raise AppLoadError(f"{spec}: the call does not fit: {wrong}", NO_SUCH_APPLICATION) from None
-        raise AppLoadError(f"{spec}: the call failed:\n{_traceback(wrong)}", CANNOT_IMPORT) from None
-
-
-def _traceback(wrong: BaseException) -> str:
-    """Return the traceback as Python prints it, without frames of the import system and of this package."""
-    report = traceback.TracebackException.from_exception(wrong)
-    pending: list[traceback.TracebackException | None] = [report]
-    while pending:
-        part = pending.pop()
-        if part is not None:
-            part.stack = traceback.StackSummary.from_list(_of_application(part.stack))
-            pending += [part.__cause__, part.__context__, *(part.exceptions or ())]
-    return "".join(report.format()).rstrip()
-
-
-def _of_application(frames: traceback.StackSummary) -> list[traceback.FrameSummary]:
-    return [
-        frame
-        for frame in frames
-        if not frame.filename.startswith("<frozen importlib")
-        and frame.filename != importlib.__file__
-        and not Path(frame.filename).is_relative_to(_PACKAGE)
-    ]
+        raise AppLoadError(f"{spec}: the call failed:\n{traceback_of(wrong)}", CANNOT_IMPORT) from None
 
 
 def _article(noun: str) -> str:
