@@ -1,4 +1,4 @@
-"""Whom the workers run as, and with which file mode mask."""
+"""Whom the workers run as, and who may use files."""
 
 import grp
 import pwd
@@ -57,11 +57,20 @@ def _name(value: object, valid: str) -> str:
 
 def umask(value: object) -> int:
     """Return a file mode mask; text with a leading zero is octal (0022), else in any base (0o22, 18)."""
+    return _permissions(value, "must be a file mode mask from 0 to 0777, such as 0022, 0o22 or 18")
+
+
+def file_mode(value: object) -> int:
+    """Return the permissions of a file, written as for `umask`."""
+    return _permissions(value, "must be a file mode from 0 to 0777, such as 0660 or 0o660")
+
+
+def _permissions(value: object, valid: str) -> int:
     octal = isinstance(value, str) and _OCTAL.fullmatch(value.strip())
     try:
-        mask = int(str(value), 8) if octal else whole(value)
+        bits = int(str(value), 8) if octal else whole(value)
     except ValueError:
-        mask = -1
-    if not 0 <= mask <= MOST_MASK:
-        raise ValueError("must be a file mode mask from 0 to 0777, such as 0022, 0o22 or 18")
-    return mask
+        bits = -1
+    if not 0 <= bits <= MOST_MASK:
+        raise ValueError(valid)
+    return bits

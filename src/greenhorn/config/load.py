@@ -17,7 +17,8 @@ from greenhorn.config.hooks import forget_modules
 from greenhorn.config.ini import read_ini
 from greenhorn.config.setting import parsed
 from greenhorn.config.tables import HOOKS, ROWS, Settings
-from greenhorn.config.tables.gunicorn import FOREIGN, Foreign
+from greenhorn.config.tables.gunicorn import FOREIGN, REASON, Foreign
+from greenhorn.config.worker_classes import fault_of
 from greenhorn.errors import ConfigError
 
 ARGUMENT_VARIABLES = ("GREENHORN_CMD_ARGS", "GUNICORN_CMD_ARGS")
@@ -105,7 +106,8 @@ def load_configuration(
     for source in written:
         _take_flags(found, source)
     _name_processes(found)
-    _judge_foreign(found)
+    _choose_worker(found)
+    _judge(found)
     return Configuration(Settings(**found.values), MappingProxyType(found.origins), tuple(found.warnings))
 
 
@@ -120,8 +122,6 @@ def _read_variable(environ: Mapping[str, str]) -> _Source:
     return _Source("", {})
 
 
-def _take_flags(found: _Values, source: _Source) -> None:
-    for name, value in source.values.items():
 def _read_paste(sources: Sequence[_Source]) -> Sequence[_Source]:
     """Return what the ini file says that the last of `sources` to name one names."""
     paste: object = None
@@ -134,6 +134,8 @@ def _read_paste(sources: Sequence[_Source]) -> Sequence[_Source]:
     return [_Source(*read_ini(str(paste), variables))] if paste else []
 
 
+def _take_flags(found: _Values, source: _Source) -> None:
+    for name, value in source.values.items():
         if name == "wsgi_app" and source.origin != COMMAND_LINE:
             found.warnings.append(
                 f"{source.origin}: its APP_MODULE is ignored; set wsgi_app in a configuration file instead"
@@ -217,24 +219,40 @@ def _refuse_misspelling(name: str, meant: Sequence[str], variables: Mapping[str,
         )
 
 
-def _judge_foreign(found: _Values) -> None:
-    """Warn of each setting that greenhorn does not have; raise ConfigError where that would be unsafe."""
+def _choose_worker(found: _Values) -> None:
+    """Raise ConfigError for a kind of worker that there is not; sync with several threads is gthread, as it ever was.
+
+    Only what is left when all sources are read has to be there: the command line may say something else than a file.
+    """
+    name, origin = found.values["worker_class"], found.origins["worker_class"]
+    if name == "sync" and found.values["threads"] > 1 and found.origins["threads"] != DEFAULT:
+        found.values["worker_class"] = name = "gthread"
+    fault = fault_of(name)
+    if fault:
+        raise ConfigError(f"{origin}: worker_class = {name!r}: {fault}")
+
+
+def _judge(found: _Values) -> None:
+    """Warn of each setting that greenhorn cannot follow; raise ConfigError where that would be unsafe."""
     refusals = []
+    for row in ROWS.values():
+        value = found.values[row.name]
+        if value == row.default or not (row.pending or row.moot):
+            continue
+        what = f"{found.origins[row.name]}: {row.name} = {value!r}"
+        if row.pending is None:
+            found.warnings.append(f"{what}: without effect: {row.moot}")
+        elif row.pending.unsafe:
+            refusals.append(f"{what}: greenhorn {__version__} has no {row.pending.feature} yet: {row.pending.unsafe}")
+        else:
+            found.warnings.append(f"{what}: ignored: greenhorn {__version__} has no {row.pending.feature} yet")
     for foreign in FOREIGN:
         value, origin = found.foreign.get(foreign.name, (None, ""))
-        if _asks_for_nothing(foreign, value):
-            continue
-        missing = f"is a setting of gunicorn that greenhorn {__version__} does not have yet"
-        what = f"{origin}: {foreign.name} {missing}"
-        if foreign.refused:
-            refusals.append(f"{what}: it cannot be ignored, since {foreign.refused}")
-        else:
-            found.warnings.append(f"{what}: ignored")
+        if not _asks_for_nothing(foreign, value):
+            found.warnings.append(f"{origin}: {foreign.name}: ignored: it {REASON}")
     if refusals:
         raise ConfigError("\n".join(refusals))
 
 
 def _asks_for_nothing(foreign: Foreign, value: object) -> bool:
-    if value is None or (isinstance(value, str | list | tuple | dict) and not value):
-        return True
-    return value == foreign.neutral or str(value).strip().lower() == str(foreign.neutral).lower()
+    return not value or str(value).strip() == str(foreign.neutral)

@@ -202,13 +202,13 @@ def key_values(value: object) -> tuple[str, ...]:
 
 def directories(value: object) -> tuple[str, ...]:
     """Return directories from a comma-separated text or a list; whether they exist is not asked."""
-    return _comma_separated(value, "must be directories separated by commas, or a list of them")
+    return items_between_commas(value, "must be directories separated by commas, or a list of them")
 
 
 def names(value: object) -> tuple[str, ...]:
     """Return header names in upper case, from a comma-separated text or a list; `*` stands for all."""
     valid = "must be header names separated by commas, or a list of them"
-    return tuple(name.upper() for name in _comma_separated(value, valid))
+    return tuple(name.upper() for name in items_between_commas(value, valid))
 
 
 def networks(value: object) -> tuple[str, ...]:
@@ -217,7 +217,7 @@ def networks(value: object) -> tuple[str, ...]:
     Addresses and networks come out in their canonical spelling.
     """
     valid = "must be IP addresses, networks such as 10.0.0.0/8, or *, separated by commas"
-    return tuple(_network(item) for item in _comma_separated(value, valid))
+    return tuple(_network(item) for item in items_between_commas(value, valid))
 
 
 def _network(item: str) -> str:
@@ -259,6 +259,10 @@ def _items(value: object, valid: str) -> tuple[str, ...]:
     return items
 
 
-def _comma_separated(value: object, valid: str) -> tuple[str, ...]:
+def items_between_commas(value: object, valid: str) -> tuple[str, ...]:
+    """Return the parts of a comma-separated text, or of each text of a list, without empty ones.
+
+    `valid` is what the ValueError says for anything else.
+    """
     parts = (part.strip() for item in _items(value, valid) for part in item.split(","))
     return tuple(part for part in parts if part)

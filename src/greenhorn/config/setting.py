@@ -23,6 +23,15 @@ class Variable(NamedTuple):
     """Whether an empty text is a value; else it is the same as no variable."""
 
 
+class Pending(NamedTuple):
+    """A feature that a setting asks for, with any value but its default, and that is not there yet."""
+
+    feature: str
+    """As in "greenhorn has no FEATURE yet"."""
+    unsafe: str = ""
+    """Why the start ends instead of going on without it, and what to do; empty where a warning is enough."""
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
     """A setting as the table has it. `name` and `section` are known once the row stands in a table."""
@@ -45,6 +54,9 @@ class Row:
     """One paragraph; its first sentence is what --help shows."""
     differs: str
     """What gunicorn has or does instead, and why greenhorn does not; empty where both agree."""
+    pending: Pending | None
+    moot: str
+    """Why the setting has no effect, for the warning of who sets it; empty where it has one."""
 
     @property
     def summary(self) -> str:
@@ -63,6 +75,8 @@ def setting(
     repeats: bool = False,
     variable: Variable | None = None,
     differs: str = "",
+    pending: Pending | None = None,
+    moot: str = "",
 ) -> T:
     """Return the dataclass field of one setting, which a type checker sees as the setting's value.
 
@@ -78,6 +92,8 @@ def setting(
         variable=variable,
         doc=" ".join(doc.split()),
         differs=" ".join(differs.split()),
+        pending=pending,
+        moot=moot,
     )
     # A factory, since a read-only mapping is no default that dataclasses accept.
     return dataclasses.field(default_factory=lambda: default, metadata={ROW: row})

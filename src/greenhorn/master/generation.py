@@ -10,6 +10,7 @@ from typing import Any
 
 from greenhorn.app import load_named
 from greenhorn.config import Settings
+from greenhorn.config.worker_classes import WORKERS, fault_of
 from greenhorn.errors import ConfigError
 from greenhorn.master.process import Identity, check_identity, other_threads, own
 from greenhorn.net.listener import Address, Listener, Manner, listen_all, parse_address
@@ -18,19 +19,19 @@ from greenhorn.observe.logger import Logger
 from greenhorn.workers.base import Worker
 from greenhorn.workers.reloader import check_engine
 
-WORKERS = {"gthread": "greenhorn.workers.gthread:ThreadWorker"}
 Load = Callable[[Settings], Callable[..., Any]]
 """What makes the application that settings describe. Raises `AppLoadError`."""
 
-"""Worker classes by the names of gunicorn; imported by name, so that the master depends on none of them."""
-
 
 def find_worker_class(name: str) -> type[Worker]:
-    """The worker class of this name; raises `ConfigError` for one that greenhorn does not have."""
-    path = WORKERS.get(name)
-    if path is None:
-        raise ConfigError(f"worker_class: {name!r} is not available; choose from: {', '.join(sorted(WORKERS))}")
-    module, _, attribute = path.partition(":")
+    """The worker class of this name, imported by name, so that the master depends on none.
+
+    Raises `ConfigError` for one that greenhorn does not have.
+    """
+    fault = fault_of(name)
+    if fault:
+        raise ConfigError(f"worker_class = {name!r}: {fault}")
+    module, _, attribute = WORKERS[name].partition(":")
     found: type[Worker] = getattr(import_module(module), attribute)
     return found
 
@@ -46,9 +47,9 @@ class Generation:
     access: AccessLog | None = None
     app: Callable[..., Any] | None = None
     """The application, if the master has loaded it (preload_app)."""
-
     load: Load = load_named
     """What loads the application."""
+
     @classmethod
     def of(cls, settings: Settings, load: Load = load_named) -> "Generation":
         """The generation that `settings` describe, with nothing opened yet. Raises `ConfigError`."""
@@ -124,7 +125,6 @@ class Generation:
         gc.collect()
         gc.freeze()  # so that the workers do not copy what they only look at
 
-
     def make_worker(self, age: int, log: Logger, channel: socket.socket) -> Worker:
         """A worker of this generation, to be forked; `channel` is its end."""
         return self.worker_class(
@@ -135,6 +135,7 @@ class Generation:
         """Whether the application has the same name as that of `other`."""
         names = attrgetter("wsgi_app", "paste", "raw_paste_global_conf")
         return bool(names(self.settings) == names(other.settings))
+
 
 def _named(address: Address, activated: Sequence[Listener]) -> list[Address]:
     """The addresses of all sockets that have the name in `address`; itself if it has none, or nobody has it."""

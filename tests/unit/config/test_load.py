@@ -260,38 +260,52 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
     assert refusal().startswith(f"{tmp_path / 'gunicorn.conf.py'}")
 
 
-def test_a_setting_of_gunicorn_only_is_ignored_with_one_warning(tmp_path: Path):
-    path = write(tmp_path, "asgi_loop = 'uvloop'\ncontrol_socket_mode = 0o660\ndef on_dirty_starting(arbiter): pass\n")
+def test_a_feature_that_is_not_there_yet_is_left_out_with_one_warning(tmp_path: Path):
+    path = write(tmp_path, "asgi_loop = 'uvloop'\ncontrol_socket_mode = 0o660\nworker_tmp_dir = '.'\n")
     configuration = load("--asgi-loop", "asyncio", "app:app")
-    assert len(configuration.warnings) == 3
-    assert configuration.warnings[0] == (
-        "command line: asgi_loop is a setting of gunicorn that greenhorn 0.1.0 does not have yet: ignored"
+    assert configuration.warnings == (
+        f"{path}: worker_tmp_dir = {str(tmp_path)!r}: without effect: {ROWS['worker_tmp_dir'].moot}",
+        "command line: asgi_loop = 'asyncio': ignored: greenhorn 0.1.0 has no ASGI worker yet",
+        f"{path}: control_socket_mode = 432: ignored: greenhorn 0.1.0 has no control socket yet",
     )
-    assert {text.split(": ")[0] for text in configuration.warnings[1:]} == {str(path)}
     assert configuration.settings.wsgi_app == "app:app"
 
 
-def test_a_setting_of_gunicorn_only_that_asks_for_nothing_is_not_mentioned(tmp_path: Path):
+def test_settings_of_dirty_arbiters_are_left_out_with_a_warning_that_names_what_to_use(tmp_path: Path):
+    path = write(tmp_path, "dirty_apps = ['shop.tasks:Sums']\ndef on_dirty_starting(arbiter): pass\n")
+    warnings = load("--dirty-workers", "2", "--dirty_timeout", "300", "app:app").warnings
+    assert [text.partition(": ignored: it belongs to gunicorn's dirty arbiters")[0] for text in warnings] == [
+        f"{path}: dirty_apps",
+        "command line: dirty_workers",
+        f"{path}: on_dirty_starting",
+    ]
+    assert all("task queue" in text for text in warnings)
+
+
+def test_a_setting_whose_feature_is_not_there_is_not_mentioned_where_it_asks_for_nothing(tmp_path: Path):
     write(
         tmp_path,
         "paste = None\ncertfile = None\nkeyfile = ''\ndirty_workers = 0\nsyslog = False\n"
-        "import ssl\ncert_reqs = ssl.CERT_NONE\nasgi_loop = 'auto'\ndirty_apps = []\n",
+        "import ssl\ncert_reqs = ssl.CERT_NONE\nasgi_loop = 'Auto'\ndirty_apps = []\nhttp_protocols = 'h1'\n"
+        "uwsgi_allow_ips = '127.0.0.1,::1'\nsuppress_ragged_eofs = True\nssl_version = None\nhttp2_cleartext = False\n",
     )
     assert load("--no-control-socket").warnings == ()
 
 
 @pytest.mark.parametrize(
-    ("name", "value", "flags"),
+    ("name", "value", "flags", "feature"),
     [
-        ("certfile", "'c.pem'", ["--certfile", "c.pem"]),
-        ("keyfile", "'k.pem'", ["--keyfile=k.pem"]),
-        ("cert_reqs", "2", ["--cert-reqs", "2"]),
-        ("ca_certs", "'ca.pem'", ["--ca_certs", "ca.pem"]),
-        ("protocol", "'uwsgi'", ["--protocol", "uwsgi"]),
+        ("certfile", "'c.pem'", ["--certfile", "c.pem"], "TLS"),
+        ("keyfile", "'k.pem'", ["--keyfile=k.pem"], "TLS"),
+        ("cert_reqs", "2", ["--cert-reqs", "2"], "TLS"),
+        ("ca_certs", "'ca.pem'", ["--ca_certs", "ca.pem"], "TLS"),
+        ("protocol", "'uwsgi'", ["--protocol", "uwsgi"], "uwsgi protocol"),
     ],
 )
-def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(tmp_path: Path, name: str, value: str, flags: list[str]):
-    told = f"{name} is a setting of gunicorn that greenhorn 0.1.0 does not have yet: it cannot be ignored, since"
+def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(
+    tmp_path: Path, name: str, value: str, flags: list[str], feature: str
+):
+    told = f"{name} = {value}: greenhorn 0.1.0 has no {feature} yet: "
     assert refusal("app:app", *flags).startswith(f"command line: {told}")
     path = write(tmp_path, f"{name} = {value}")
     assert refusal("app:app").startswith(f"{path}: {told}")
@@ -300,6 +314,36 @@ def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(tmp_path: Path, name:
 def test_all_refused_settings_are_named_at_once():
     message = refusal("--certfile", "c", "--keyfile", "k")
     assert len(message.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("worker_class = 'gevent'", "worker_class = 'gevent': not available yet: gevent; use gthread: "),
+        ("worker_class = 'gunicorn.workers.ggevent.GeventWorker'", "worker_class = 'gevent': not available yet: "),
+        ("worker_class = 'egg:gunicorn#sync'", "worker_class = 'sync': not available yet: sync; use gthread: "),
+        ("worker_class = 'uvicorn.workers.UvicornWorker'", "worker_class = 'asgi': not available yet: asgi; use "),
+        ("class Own: pass\nworker_class = Own", "worker_class = '__config__.Own': is no worker class of greenhorn"),
+        (
+            "worker_class = 'shop.workers.Own'",
+            "worker_class = 'shop.workers.Own': is no worker class of greenhorn: use",
+        ),
+    ],
+)
+def test_a_worker_class_that_is_not_there_is_an_error_unless_another_source_says_otherwise(
+    tmp_path: Path, line: str, told: str
+):
+    path = write(tmp_path, line)
+    assert refusal().startswith(f"{path}: {told}")
+    assert settings("-k", "gthread").worker_class == "gthread"
+
+
+@pytest.mark.parametrize("extra", ["threads = 4", "import os\nthreads = len(os.listdir('.')) + 1"])
+def test_sync_with_several_threads_is_gthread(tmp_path: Path, extra: str):
+    write(tmp_path, f"worker_class = 'sync'\n{extra}\n")
+    assert settings().worker_class == "gthread"
+    assert settings("--threads", "1", "-k", "gthread").threads == 1
+    assert "not available yet: sync" in refusal("--threads", "1")
 
 
 @pytest.mark.parametrize(
@@ -344,4 +388,4 @@ def test_help_fits_80_columns_and_names_every_flag(capsys: pytest.CaptureFixture
     for row in ROWS.values():
         assert all(flag in output for flag in row.flags)
         assert not row.flags or f"\n{row.section}:\n" in output
-    assert "--certfile" not in output
+    assert "--dirty" not in output

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from greenhorn.config.setting import Row, rows
+from greenhorn.config.tables.asgi import ASGISettings
+from greenhorn.config.tables.control import ControlSettings
 from greenhorn.config.tables.development import DevelopmentSettings
 from greenhorn.config.tables.hooks import HookSettings
 from greenhorn.config.tables.http import HTTPSettings, LimitSettings, TimeoutSettings
@@ -11,8 +13,10 @@ from greenhorn.config.tables.logs import LoggingSettings, LogTargetSettings
 from greenhorn.config.tables.metrics import MetricSettings
 from greenhorn.config.tables.paste import PasteSettings
 from greenhorn.config.tables.process import DutySettings, ProcessSettings
+from greenhorn.config.tables.protocol import ProtocolSettings
 from greenhorn.config.tables.proxy import ProxySettings
 from greenhorn.config.tables.socket import SocketSettings
+from greenhorn.config.tables.tls import TLSSettings
 from greenhorn.config.tables.worker import WorkerSettings
 
 TABLES: dict[str, type[Any]] = {
@@ -25,9 +29,13 @@ TABLES: dict[str, type[Any]] = {
     "Patience with clients": TimeoutSettings,
     "HTTP": HTTPSettings,
     "Proxies in front": ProxySettings,
+    "TLS": TLSSettings,
+    "Other protocols": ProtocolSettings,
+    "ASGI": ASGISettings,
     "Logging": LoggingSettings,
     "Logging configurations and syslog": LogTargetSettings,
     "Metrics": MetricSettings,
+    "Control": ControlSettings,
     "Development": DevelopmentSettings,
     "Server hooks": HookSettings,
 }
@@ -44,9 +52,13 @@ class Settings(
     TimeoutSettings,
     HTTPSettings,
     ProxySettings,
+    TLSSettings,
+    ProtocolSettings,
+    ASGISettings,
     LoggingSettings,
     LogTargetSettings,
     MetricSettings,
+    ControlSettings,
     DevelopmentSettings,
     HookSettings,
 ):

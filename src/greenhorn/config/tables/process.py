@@ -96,6 +96,7 @@ class ProcessSettings:
         meta="DIRECTORY",
         doc="""Accepted for configurations of gunicorn, without effect. Workers show over a socket pair that they are
             alive; there is no file on whose disk it could depend.""",
+        moot="workers show over a socket pair that they are alive, without a file",
         differs="""the directory of the files by which workers show that they are alive.""",
     )
 

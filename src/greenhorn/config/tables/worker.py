@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 
 from greenhorn.config.cpus import worker_count
-from greenhorn.config.parsers import positive, seconds, size, text, whole
+from greenhorn.config.parsers import positive, seconds, size, whole
 from greenhorn.config.setting import Variable, setting
+from greenhorn.config.worker_classes import worker_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,9 +25,10 @@ class WorkerSettings:
     worker_class: str = setting(
         ("-k", "--worker-class"),
         default="gthread",
-        parse=text,
+        parse=worker_class,
         meta="NAME",
-        doc="""Kind of worker; gthread, a poller with a pool of threads, is the one there is.""",
+        doc="""Kind of worker; gthread, a poller with a pool of threads, is the one there is. gunicorn's names and
+            classes are understood, and sync with threads above 1 means gthread.""",
         differs="""sync, one request at a time, which any slow client can hold. With gthread a client that
             is slow, silent or idle costs no thread.""",
     )
