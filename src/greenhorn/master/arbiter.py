@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import greenhorn
-from greenhorn.config import Configuration
 from greenhorn.app import load_named
+from greenhorn.config import Configuration
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.child import HURRY
 from greenhorn.master.fleet import TICK, Fleet, call_hook
@@ -48,9 +48,9 @@ class Arbiter(Server):
         surroundings: Surroundings,
         handover: Handover,
         launch: Launch | None = None,
+        load: Load = load_named,
     ) -> None:
         super().__init__()
-        load: Load = load_named,
         # First of all: a number that systemd did not pass must not be one that is opened here.
         self._activated = activated_sockets(surroundings.environ, self.pid)
         self.cfg = configuration.settings
