@@ -12,7 +12,7 @@ from greenhorn.http.head import RequestHead
 from greenhorn.http.response import CONTINUE
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
-from greenhorn.workers.client import told_template
+from greenhorn.workers.client import client_of, told_template
 from greenhorn.workers.serve import answer_error, go_on, refuse, serve
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.exchange import Response, respond
@@ -72,7 +72,7 @@ def exchange(connection: Connection, service: Service) -> State:
     if response.complaint is not None:
         service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
     if service.access is not None:
-        service.access.answered(connection.peer, head, response.status_code, response.sent)
+        service.access.answered(client_of(connection, service), head, response.status_code, response.sent)
     if spool is not None:
         if connection.body is not None:
             failed = not close_body(connection, body) or failed

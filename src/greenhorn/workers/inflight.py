@@ -14,6 +14,7 @@ from greenhorn.http.head import RequestHead
 from greenhorn.http.response import error_response
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
+from greenhorn.workers.client import client_of
 from greenhorn.workers.pool import Pool, Slot
 from greenhorn.workers.service import Service
 
@@ -29,13 +30,13 @@ class Request(NamedTuple):
     connection: Connection
     since: float
 
-    def record(self, head: RequestHead | None, now: float) -> str:
+    def record(self, head: RequestHead | None, now: float, service: Service) -> str:
         """What the log says of it: method, path, age, client, thread, and the Python stack of the thread."""
         name = f"{head.method} {head.target}" if head is not None else "a request"
-        peer = self.connection.peer
-        client = f"{peer[0]}:{peer[1]}" if peer else "unix"
+        client = client_of(self.connection, service)
+        address = ":".join(filter(None, client)) if client else "unix"
         thread = self.slot.thread
-        return f"{name} for {now - self.since:.1f} s, from {client}, in thread {thread.name}:\n{_stack_of(thread)}"
+        return f"{name} for {now - self.since:.1f} s, from {address}, in thread {thread.name}:\n{_stack_of(thread)}"
 
 
 def _stack_of(thread: threading.Thread) -> str:
@@ -61,7 +62,7 @@ def dump(pool: Pool[Connection], service: Service) -> None:
     now = time.monotonic()
     running = list(requests(pool))
     for request in running:
-        service.log.warning("In flight: %s", request.record(request.connection.head, now))
+        service.log.warning("In flight: %s", request.record(request.connection.head, now, service))
     counts = ", ".join(f"{count} {name}" for name, count in service.counters.totals().items())
     service.log.warning(
         "%d in flight, %d waiting for a thread, %d threads idle, %d stuck%s",
@@ -96,15 +97,16 @@ def end(request: Request, service: Service, now: float) -> bool:
     if head is None or not claim.end():
         return False
     service.counters.add("requests beyond request_timeout")
-    service.log.error("Request beyond request_timeout: %s", request.record(head, now))
+    service.log.error("Request beyond request_timeout: %s", request.record(head, now, service))
     connection.gone = True
     if claim.answer():
         answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
         connection.send_last(answer)
         if service.access is not None:
-            service.access.refused(connection.peer, head.request_line, TOO_LATE, len(answer))
+            service.access.refused(client_of(connection, service), head.request_line, TOO_LATE, len(answer))
         return True
     connection.cut(abruptly=claim.response.until_close)
     if service.access is not None:
-        service.access.answered(connection.peer, head, claim.response.status_code, claim.response.sent)
+        response = claim.response
+        service.access.answered(client_of(connection, service), head, response.status_code, response.sent)
     return True

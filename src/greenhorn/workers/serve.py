@@ -14,6 +14,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.outbox import PER_TURN
 from greenhorn.net.spool import Spool
 from greenhorn.net.state import State
+from greenhorn.workers.client import client_of
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import PEER_ADDR
 
@@ -260,16 +261,18 @@ def answer_error(
     request_line = (
         head.request_line if head else connection.buffer.lstrip(b"\r\n").partition(b"\r\n")[0][:512].decode("latin-1")
     )
+    client = client_of(connection, service)
     connection.drop_request()
     connection.requests += 1
     if not told:
-        peer = connection.peer[0] if connection.peer else "unix"
-        service.log.info("Invalid request from ip=%s: %d %s", peer, error.status, error.detail)
+        service.log.info(
+            "Invalid request from ip=%s: %d %s", client[0] if client else "unix", error.status, error.detail
+        )
     answer = error_response(
         error.status, error.detail, service.fields, head_only=request_line.startswith("HEAD "), keep_alive=stays
     )
     if service.access is not None:
-        service.access.refused(connection.peer, request_line, error, len(answer))
+        service.access.refused(client, request_line, error, len(answer))
     connection.send(answer)
 
 
