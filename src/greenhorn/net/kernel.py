@@ -28,6 +28,22 @@ else:
         return 0
 
 
+UNACKED = 24
+"""Where tcpi_unacked stands in a struct tcp_info: on a listening socket the connections that wait to be accepted."""
+
+
+def waiting_connections(listening: socket.socket) -> int | None:
+    """How many connections wait to be accepted; None if that is not known: Linux tells it of TCP."""
+    if sys.platform != "linux" or listening.family == socket.AF_UNIX:
+        return None
+    try:
+        told = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED + 4)
+    except OSError:
+        return None
+    count: int = struct.unpack_from("I", told, UNACKED)[0]
+    return count
+
+
 NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)
 
 
