@@ -80,6 +80,13 @@ def test_a_daemon_lets_go_of_its_terminal_when_it_serves(server: StartServer, da
     assert "Shutting down" in daemon.log.read_text()
 
 
+def test_a_daemon_that_is_to_have_no_workers_yet_is_started(server: StartServer, daemon: Daemon):
+    assert server(None, *daemon.arguments, app_source=SOURCE, workers=0, ready=False).wait() == 0
+    os.kill(daemon.pid, signal.SIGTTIN)
+    wait_until(lambda: READY.search(daemon.log.read_text()), what="a worker")
+    assert httpx.get(daemon.url, trust_env=False).status_code == 200
+
+
 def test_a_daemon_obeys_winch_without_a_second_master(server: StartServer, daemon: Daemon):
     assert server(None, *daemon.arguments, app_source=SOURCE, ready=False).wait() == 0
     os.kill(daemon.pid, signal.SIGWINCH)

@@ -103,6 +103,14 @@ def test_hup_listens_at_new_addresses_and_no_more_at_old_ones(server: StartServe
     assert sum(map(accepts, (url for url in site.addresses if url.startswith("http")))) == 1
 
 
+def test_a_path_that_somebody_has_removed_is_bound_anew(server: StartServer, tmp_path: Path):
+    path = tmp_path / "a socket"
+    site = start_reloadable(server, source("one"), bind=("127.0.0.1:0", f"unix:{path}"))
+    path.unlink()
+    hang_up(site)
+    assert ask_at(path).startswith("one ")
+
+
 def test_an_address_that_stays_refuses_nobody_and_keeps_its_port(server: StartServer):
     site = start_reloadable(server, source("one"), config='bind = "127.0.0.1:0"', bind=())
     port = site.port

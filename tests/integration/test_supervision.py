@@ -136,6 +136,29 @@ def test_the_shortest_timeout_spares_workers_that_turn(start: StartServer):
     assert site.worker_pids() == pids
 
 
+def test_a_worker_that_is_aborted_has_time_for_its_hook_and_its_stacks(server: StartServer):
+    config = "import threading\ndef worker_abort(worker):\n    threading.Event().wait(0.7)\n"
+    config += "    worker.log.info('told of it: %s', worker.pid)\n"
+    source = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n"
+    site = server(None, "--timeout", "1", app_source=source, config=config, workers=2)
+    still, _ = site.worker_pids()
+    site.pause(still)
+    site.wait_for_log(rf"CRITICAL\] WORKER TIMEOUT \(pid: ?{still}\)")
+    os.kill(still, signal.SIGCONT)
+    wait_for_workers(site, 3)
+    assert f"told of it: {still}\n" in site.log()
+    assert re.search(rf"Worker \(pid:{still}\) (exited with code 1|was ended by SIGABRT)", site.log())
+
+
+def test_a_master_that_is_busy_for_longer_than_the_timeout_blames_no_worker(server: StartServer):
+    config = "import threading\ndef on_reload(server):\n    threading.Event().wait(2.2)\n"
+    source = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return []\n"
+    site = server(None, "--timeout", "1", app_source=source, config=config, workers=2)
+    site.signal(signal.SIGHUP)
+    site.wait_for_log("The new generation serves")
+    assert "WORKER TIMEOUT" not in site.log()
+
+
 def test_signals_that_are_not_for_a_stop_do_not_stop(start: StartServer):
     site = start(workers=2)
     pids = site.worker_pids()

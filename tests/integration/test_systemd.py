@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from itertools import pairwise
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from integration import running
 from integration.launching import activated, ask_at, start_by
 from integration.notifying import Manager, manager
 from integration.reloading import FRESH, write_app
@@ -206,6 +208,15 @@ def test_the_service_manager_may_go_away_or_be_slow(server: StartServer, notifie
     assert site.request(GET).status == 200
 
 
+def test_a_service_without_workers_is_ready_at_once(server: StartServer, notified: Manager):
+    site = server(app_source=SOURCE, env={"NOTIFY_SOCKET": notified.address}, workers=0, ready=False)
+    ready = notified.receive()
+    assert (ready.about, ready.words["STATUS"], ready.pid) == ("READY", "0 of 0 workers serve", site.pid)
+    site.signal(signal.SIGTTIN)
+    site.wait_until_ready()
+    assert site.request(GET).status == 200
+
+
 # Sockets that systemd has opened.
 
 
@@ -272,6 +283,15 @@ def test_a_name_that_systemd_did_not_give_ends_the_start(
     assert "zq81" in site.log()
     assert "LISTEN_FDNAMES" in site.log()
     assert (tmp_path / "admin.socket").is_socket()
+
+
+def test_a_socket_that_was_promised_and_not_passed_ends_the_start(server: StartServer):
+    promise = "import os, sys\nos.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1')\n"
+    promise += "os.closerange(3, 64)\nos.execvp(sys.argv[1], sys.argv[1:])\n"
+    command = [sys.executable, "-c", promise, *running.COMMAND]
+    site = start_by(server, command, None, app_source=SOURCE, bind=(), ready=False)
+    assert site.wait() == 1
+    assert "descriptor 3 is not open" in site.log()
 
 
 def test_sockets_for_another_process_are_left_alone(server: StartServer, sockets: dict[str, socket.socket]):
