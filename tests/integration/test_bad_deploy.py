@@ -81,6 +81,9 @@ FAULTS = {
     "post_fork that is interrupted": Fault(
         config="def post_fork(server, worker):\n    raise KeyboardInterrupt('zq81')\n", said="KeyboardInterrupt: zq81"
     ),
+    "threads that cannot be started": Fault(
+        app="import threading\nthreading.stack_size(1 << 46)\n" + source("broken"), said="can't start new thread"
+    ),
     "pre_fork that is interrupted": Fault(
         config="def pre_fork(server, worker):\n    raise KeyboardInterrupt('zq81')\n",
         said="KeyboardInterrupt: zq81",

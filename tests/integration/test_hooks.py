@@ -348,8 +348,9 @@ def test_a_failing_worker_abort_is_logged_and_the_worker_is_replaced(server: Sta
     assert site.request(GET).body == b"hi"
 
 
-def test_a_failing_pre_request_is_answered_500_and_logged(server: StartServer):
-    config = "def pre_request(worker, req):\n    if req.path == '/refused':\n        raise RuntimeError('zq81')\n"
+@pytest.mark.parametrize("wrong", ["RuntimeError", "SystemExit", "KeyboardInterrupt"])
+def test_a_failing_pre_request_is_answered_500_and_logged(server: StartServer, wrong: str):
+    config = f"def pre_request(worker, req):\n    if req.path == '/refused':\n        raise {wrong}('zq81')\n"
     config += "def post_request(worker, req, environ, resp):\n    worker.log.info('after %s', req.path)\n"
     site = server(app_source=SOURCE, config=config, allow_traceback=True)
     refused = site.request(ask("/refused"))
@@ -357,7 +358,7 @@ def test_a_failing_pre_request_is_answered_500_and_logged(server: StartServer):
     assert b"zq81" not in refused.body
     assert site.request(GET).status == 200
     site.wait_for_log("after /$")
-    assert site.log().count("RuntimeError: zq81") == 1
+    assert site.log().count(f"{wrong}: zq81") == 1
 
 
 def test_a_failing_pre_exec_leaves_the_first_master_serving_and_usr2_working(server: StartServer, tmp_path: Path):

@@ -182,6 +182,16 @@ def test_a_signal_that_stops_is_obeyed_while_the_application_is_loaded(
     assert not path.exists()
 
 
+def test_a_signal_that_stops_is_obeyed_in_the_first_hook(server: StartServer, gate: Path, tmp_path: Path):
+    pidfile = tmp_path / "pid"
+    config = f"def on_starting(server):\n    server.log.info('on_starting')\n    open({str(gate)!r}).read()\n"
+    site = server(None, "--pid", str(pidfile), app_source=source("one"), config=config, ready=False)
+    site.wait_for_log("on_starting$")
+    site.signal(signal.SIGTERM)
+    assert site.wait() == 130
+    assert not pidfile.exists()
+
+
 def test_threads_that_the_application_starts_at_import_are_warned_of_by_name(server: StartServer):
     first = "import threading\nstop = threading.Event()\n"
     first += "threading.Thread(target=stop.wait, name='collector zq81', daemon=True).start()\n"

@@ -103,6 +103,20 @@ def test_ttin_while_a_generation_is_tried_counts_for_it(server: StartServer, tmp
     assert {version(site) for _ in range(6)} == {"two"}
 
 
+def test_ttin_while_a_generation_is_tried_and_given_up_counts_for_the_one_before(server: StartServer, gate: Path):
+    site = start_reloadable(server, source("one"), config="workers = 2", workers=None, allow_traceback=True)
+    settled(site, 2)
+    write_app(site, source("stuck", f"open({str(gate)!r}).read()\nraise RuntimeError('zq81')"))
+    write_config(site, "workers = 4")
+    signal_and_wait(site, signal.SIGHUP, "Booting worker")
+    signal_and_wait(site, signal.SIGTTIN, "Handling signal: ttin")
+    write_app(site, source("two"))
+    gate.write_bytes(b"!")
+    site.wait_for_log("The reload is given up")
+    settled(site, 3)
+    count(site, signal.SIGTTOU, 2)
+
+
 LOGGING = """
 import os
 def application(environ, start_response):
@@ -243,6 +257,17 @@ def test_signals_that_are_the_masters_do_nothing_to_a_worker(stage: Theatre):
     assert site.request(GET).status == 200
     assert site.worker_pids() == [worker]
     assert "Handling signal" not in site.log()
+
+
+def test_an_application_that_gives_signals_back_to_the_system_does_not_end_by_them(server: StartServer):
+    names = ("HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH")
+    first = "import signal\n" + "".join(f"signal.signal(signal.SIG{name}, signal.SIG_DFL)\n" for name in names)
+    site = start_reloadable(server, source("one", first))
+    [worker] = site.worker_pids()
+    for name in names:
+        os.kill(worker, signal.Signals[f"SIG{name}"])
+    assert site.request(GET).text.startswith(f"one {worker} ")
+    assert site.worker_pids() == [worker]
 
 
 def test_usr1_to_a_worker_alone_lets_it_write_to_a_new_file(server: StartServer, tmp_path: Path):

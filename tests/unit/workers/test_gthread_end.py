@@ -9,10 +9,11 @@ import pytest
 
 from greenhorn.net.state import State
 from unit.net.waiting import DEADLINE, wait_until
-from unit.workers.inprocess import Gate, TestWorker, is_closed, read_answer, receive_all, wait_for_state
+from unit.workers.inprocess import Gate, TestWorker, hello, is_closed, read_answer, receive_all, wait_for_state
 
 GET = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"
 ServeApp = Callable[..., TestWorker]
+MakeWorker = Callable[..., TestWorker]
 
 
 @pytest.mark.usefixtures("poller")
@@ -54,6 +55,15 @@ def test_term_serves_what_waits_in_the_listen_queue_although_the_worker_is_full(
         assert read_answer(client)[1] == b"Hello, world!"
         client.close()
     wait_until(served.ended, "the loop's end")
+
+
+def test_who_connects_just_as_a_worker_leaves_is_served_although_others_stay(make_worker: MakeWorker):
+    made = make_worker(hello, bind=("127.0.0.1:0",))
+    made.worker._acceptor.listen()
+    clients = [made.connect() for _ in range(3)]
+    made.worker.drain({listener.fd for listener in made.listeners})
+    # The kernel tells one worker of each: the others sleep on if this one does nothing with what it was told.
+    assert len(made.worker.connections) == 1, f"one of {len(clients)}: the rest is left to those who stay"
 
 
 def test_a_new_client_is_turned_away_after_term(serve_app: ServeApp):
