@@ -93,6 +93,18 @@ def test_an_entry_that_is_no_address_is_refused_and_the_log_says_why(mirror: Mir
     assert seen(site, CLIENT)["REMOTE_ADDR"] == "203.0.113.7"
 
 
+def test_the_access_log_names_the_client_also_where_a_request_is_refused(mirror: Mirror):
+    site = mirror("--forwarded-hops", "1", "--access-logfile", "-", "--limit-request-body", "9")
+    seen(site, CLIENT)
+    seen(site)
+    assert site.request(get("X-Forwarded-For: 203.0.113.8", "Content-Length: 10")).status == 413
+    assert site.request(get("X-Forwarded-For: 203.0.113.9", "bad line")).status == 400
+    assert [line.split(" ")[0] for line in site.stdout().splitlines()] == [
+        "203.0.113.7", "127.0.0.1", "203.0.113.8", "127.0.0.1"
+    ]  # fmt: skip
+    site.wait_for_log("Invalid request from ip=203.0.113.8: 413")
+
+
 def test_forwarded_tells_address_scheme_and_host(mirror: Mirror):
     site = mirror("--forwarded-hops", "1", "--forwarded-header", "forwarded", "--forwarded-fields", "host")
     environ = seen(
