@@ -9,11 +9,11 @@ from greenhorn.config import Configuration, load_configuration
 from greenhorn.config.hooks import hook_name
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.arbiter import Arbiter
+from greenhorn.master.check import check
 from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.process import Launch, daemonize
 from greenhorn.master.surroundings import Surroundings
-from greenhorn.net.listener import parse_address
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C before the master was there, as shells have it."""
@@ -77,6 +77,19 @@ def start(
     `read` reads the configuration anew, and `load` loads the application. Raises `ConfigError` and `AppLoadError`.
     Main thread.
     """
+    try:
+        return _start(configuration, read, surroundings, handover, load)
+    except ConfigError as wrong:
+        raise ConfigError(configuration.sourced(str(wrong))) from wrong
+
+
+def _start(
+    configuration: Configuration,
+    read: Callable[[], Configuration],
+    surroundings: Surroundings,
+    handover: Handover,
+    load: Load,
+) -> int:
     settings = configuration.settings
     for warning in configuration.warnings:
         print(f"greenhorn: warning: {warning}", file=sys.stderr)
@@ -98,20 +111,11 @@ def start(
                 "greenhorn: warning: daemon: a service manager that is told of the start wants it off", file=sys.stderr
             )
         launch = daemonize()
-
     try:
         return Arbiter(configuration, read, surroundings, handover, launch, load).run()
     except (ConfigError, AppLoadError) as wrong:
-        launch.failed(describe(wrong), 1)
+        launch.failed(describe(type(wrong)(configuration.sourced(str(wrong)))), 1)
         raise
-
-
-def check(generation: Generation) -> None:
-    """Check addresses, and load the application. Raises ConfigError and AppLoadError."""
-    settings = generation.settings
-    for address in settings.bind:
-        parse_address(address)
-    generation.load(settings)
 
 
 def listing(configuration: Configuration) -> Iterator[str]:

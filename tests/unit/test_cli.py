@@ -86,6 +86,30 @@ def test_a_check_fails_with_1_for_what_the_master_would_refuse(tmp_path: Path, a
     assert "Traceback" not in err
 
 
+@pytest.mark.parametrize(
+    ("line", "told"),
+    [
+        ("bind = '192.0.2.1:80'", "bind: cannot listen at 192.0.2.1:80: this machine does not have the address"),
+        ("bind = ['127.0.0.1:0', 'unix:/no-such-directory/s']", "bind: cannot listen at unix:/no-such-directory/s: "),
+        ("bind = 'http://x'", "bind: 'http://x' has an unknown scheme; tcp://, unix: and fd:// are known"),
+        ("pidfile = '/no-such-directory/pid'", "pidfile: there is no directory /no-such-directory: make it, or name"),
+        ("initgroups = True\nuser = 4294967290", "initgroups: user id 4294967290 has no name on this system"),
+    ],
+)
+def test_a_check_names_the_file_that_says_what_the_master_would_fail_for(tmp_path: Path, line: str, told: str):
+    (tmp_path / "gunicorn.conf.py").write_text(line)
+    code, out, err = outcome(tmp_path, "--check-config", "hello:app")
+    assert (code, out) == (1, "")
+    assert err.startswith(f"greenhorn: error: {tmp_path / 'gunicorn.conf.py'}: {told}")
+    assert len(err.splitlines()) == 1
+
+
+def test_a_check_beside_a_server_at_the_same_address_passes(tmp_path: Path):
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        assert outcome(tmp_path, "--check-config", "-b", address, "hello:app") == (0, "", "")
+
+
 def test_a_wrong_setting_ends_with_1_and_a_wrong_flag_with_2(tmp_path: Path):
     code, _, err = outcome(tmp_path, "--check-config", "hello:app", WEB_CONCURRENCY="many")
     assert code == 1

@@ -1,8 +1,11 @@
 """The command line, generated from the table: argparse finds flags, the row's parser judges values."""
 
 import argparse
+import contextlib
 import difflib
+import os
 from collections.abc import Callable, Iterable, Sequence
+from importlib import import_module
 from typing import NoReturn
 
 from greenhorn import __version__
@@ -58,6 +61,8 @@ class FlagParser(argparse.ArgumentParser):
 
     def read(self, arguments: Sequence[str]) -> dict[str, object]:
         """Return {setting: raw text, list of texts or bool} of the flags given, APP_MODULE as wsgi_app."""
+        if "_ARGCOMPLETE" in os.environ:
+            self._complete()
         namespace, extra = self.parse_known_args(arguments)
         unknown = next((word for word in extra if word.startswith("-")), None)
         if unknown is not None:
@@ -65,6 +70,11 @@ class FlagParser(argparse.ArgumentParser):
         if extra:
             self.error(f"more than one APP_MODULE: {' '.join([namespace.wsgi_app, *extra])}")
         return vars(namespace)
+
+    def _complete(self) -> None:
+        """Write the words that a shell may go on with, and exit; nothing without the package argcomplete."""
+        with contextlib.suppress(ImportError):
+            import_module("argcomplete").autocomplete(self)
 
     def _suggestion(self, unknown: str) -> str:
         flag = unknown.partition("=")[0]

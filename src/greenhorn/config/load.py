@@ -3,6 +3,7 @@
 import difflib
 import inspect
 import os
+import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -27,6 +28,7 @@ DEFAULT = "default"
 RESEMBLANCE = 0.85
 """How alike, from 0 to 1, an unknown name must be to a setting's to count as its misspelling."""
 
+_ABOUT_SETTING = re.compile(r"([a-z_]+)(?:,[a-z_ ]+| =|:)")
 _FOREIGN = {foreign.name: foreign for foreign in FOREIGN}
 _PLAIN_DATA = (str, bytes, int, float, list, tuple, dict, set, type(None))
 
@@ -41,6 +43,15 @@ class Configuration:
     name of a variable with flags, "command line"."""
     warnings: tuple[str, ...]
     """What somebody should know who wrote the configuration, a sentence each."""
+
+    def sourced(self, message: str) -> str:
+        """Return the message of a ConfigError with the source in front of the setting's name that it begins with.
+
+        It stays as it is if it begins otherwise, or if the setting has its default.
+        """
+        match = _ABOUT_SETTING.match(message)
+        origin = self.origins.get(match[1], DEFAULT) if match else DEFAULT
+        return message if origin == DEFAULT else f"{origin}: {message}"
 
 
 class _Source(NamedTuple):

@@ -5,15 +5,18 @@ import errno
 import os
 import re
 import socket
+import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from greenhorn.errors import ConfigError
 from greenhorn.net.kernel import turn_newcomers_away
 
 DEFAULT_PORT = 8000
 LISTEN_STATE = "0A"
+LONGEST_PATH = 107 if sys.platform == "linux" else 103
+"""Bytes of a unix socket's path, beside the zero at its end."""
 
 
 class Address(NamedTuple):
@@ -221,15 +224,15 @@ def listen_all(addresses: Sequence[Address], manner: Manner, existing: Sequence[
 def listen(address: Address, manner: Manner, *, only_ipv6: bool = False) -> Listener:
     """Bind `address` and listen. Raises `ConfigError` that says why it cannot, and who holds a busy port."""
     if address.name:
-        raise ConfigError(f"cannot listen at {address}: no socket of that name was passed on (LISTEN_FDNAMES)")
+        raise ConfigError(f"bind: cannot listen at {address}: no socket of that name was passed on (LISTEN_FDNAMES)")
     if address.fd >= 0:
         return adopt(address.fd, address)
     try:
         return _listen_unix(address, manner) if address.path else _listen_tcp(address, manner, only_ipv6=only_ipv6)
     except UnicodeError:
-        raise ConfigError(f"cannot listen at {address}: {address.host!r} is no host name") from None
+        raise ConfigError(f"bind: cannot listen at {address}: {address.host!r} is no host name") from None
     except OSError as error:
-        raise ConfigError(f"cannot listen at {address}: {_reason(error, address)}") from error
+        raise ConfigError(f"bind: cannot listen at {address}: {_reason(error, address)}") from error
 
 
 def _listen_on(listener: Listener, manner: Manner) -> None:
@@ -247,13 +250,13 @@ def adopt(fd: int, address: Address, *, lent: bool = True) -> Listener:
     try:
         sock = socket.socket(fileno=fd)
     except OverflowError:
-        raise ConfigError(f"cannot listen at {address}: there is no such descriptor") from None
+        raise ConfigError(f"bind: cannot listen at {address}: there is no such descriptor") from None
     except OSError as error:
-        raise ConfigError(f"cannot listen at {address}: {error.strerror}") from error
+        raise ConfigError(f"bind: cannot listen at {address}: {error.strerror}") from error
     reserved = not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
     if reserved and (lent or not address.host):
         sock.detach()  # it is somebody else's
-        raise ConfigError(f"cannot listen at {address}: the descriptor is no listening socket")
+        raise ConfigError(f"bind: cannot listen at {address}: the descriptor is no listening socket")
     path = address.path if not lent and Path(address.path).is_socket() else ""
     return Listener(sock, address, path=path, reserved=reserved, lent=lent)
 
@@ -273,9 +276,7 @@ def _prepare(sock: socket.socket, *, only_ipv6: bool, reuse_port: bool) -> None:
 
 
 def _listen_tcp(address: Address, manner: Manner, *, only_ipv6: bool) -> Listener:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
-    sock = socket.socket(family, kind, protocol)
+    sock, resolved = _resolve(address, address.port)
     try:
         _prepare(sock, only_ipv6=only_ipv6, reuse_port=manner.reuse_port)
         sock.bind(resolved)
@@ -287,13 +288,50 @@ def _listen_tcp(address: Address, manner: Manner, *, only_ipv6: bool) -> Listene
     return Listener(sock, address, reserved=manner.reuse_port)
 
 
+def _resolve(address: Address, port: int) -> tuple[socket.socket, Any]:
+    """A socket of the family that the host has, IPv4 if it can be, and what to bind it to."""
+    found = socket.getaddrinfo(address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
+    return socket.socket(family, kind, protocol), resolved
+
+
+def check_address(address: Address) -> None:
+    """Raise `ConfigError` for an address at which nobody could ever listen: who listens there now does not matter.
+
+    No port is taken for that, and no path. Descriptors are left out, since only a service manager passes them on.
+    """
+    try:
+        if address.path:
+            _check_path(address)
+        elif address.host:
+            sock, resolved = _resolve(address, 0)
+            with sock:
+                sock.bind(resolved)
+    except UnicodeError:
+        raise ConfigError(f"bind: cannot listen at {address}: {address.host!r} is no host name") from None
+    except OSError as error:
+        raise ConfigError(f"bind: cannot listen at {address}: {_reason(error, address)}") from error
+
+
+def _check_path(address: Address) -> None:
+    path = Path(address.path)
+    if len(os.fsencode(path)) > LONGEST_PATH:
+        raise ConfigError(f"bind: cannot listen at {address}: the path is longer than {LONGEST_PATH} bytes")
+    if path.exists() and not path.is_socket():
+        raise ConfigError(f"bind: cannot listen at {address}: there is a file that is no socket")
+    if not path.parent.is_dir():
+        raise ConfigError(f"bind: cannot listen at {address}: there is no directory {path.parent}")
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise ConfigError(f"bind: cannot listen at {address}: the directory {path.parent} may not be written to")
+
+
 def _listen_unix(address: Address, manner: Manner) -> Listener:
     path = address.path
     if Path(path).exists():
         if not Path(path).is_socket():
-            raise ConfigError(f"cannot listen at {address}: there is a file that is no socket")
+            raise ConfigError(f"bind: cannot listen at {address}: there is a file that is no socket")
         if _answers(path):
-            raise ConfigError(f"cannot listen at {address}: another process listens there")
+            raise ConfigError(f"bind: cannot listen at {address}: another process listens there")
         Path(path).unlink()
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     mask = os.umask(manner.umask)

@@ -1,0 +1,29 @@
+"""What --check-config looks at, beside the settings themselves: what a start would fail for, without starting."""
+
+import os
+from pathlib import Path
+
+from greenhorn.errors import ConfigError
+from greenhorn.master.generation import Generation
+from greenhorn.net.listener import check_address, parse_address
+
+
+def check(generation: Generation) -> None:
+    """Check addresses and the pidfile's directory, and load the application. Nothing is listened at.
+
+    A server that runs already with the same settings makes no difference. Raises `ConfigError` that begins with the
+    setting's name, and `AppLoadError`. Main thread, in the directory that chdir names.
+    """
+    settings = generation.settings
+    for address in [parse_address(text) for text in settings.bind]:
+        check_address(address)
+    if settings.pidfile is not None:
+        _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
+    generation.load(settings)
+
+
+def _check_directory(setting: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise ConfigError(f"{setting}: there is no directory {folder}: make it, or name another")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigError(f"{setting}: the directory {folder} may not be written to: let it, or name another")
