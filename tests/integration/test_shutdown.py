@@ -76,7 +76,8 @@ def test_requests_that_wait_in_the_listen_queue_at_term_are_served(holding: Star
     for connection in waiting:
         reader = AnswerReader(connection)
         answer = reader.read()
-        assert (answer.status, answer.headers["Connection"]) == (200, "close")
+        # One that is answered before the worker comes to its signal is kept, and ends like an idle one.
+        assert (answer.status, answer.headers["Connection"]) in ((200, "close"), (200, None))
         assert reader.rest() == b""
         connection.close()
     assert site.wait(QUICK) == 0

@@ -1,5 +1,6 @@
 """An upgrade by USR2: a second master beside the first, which inherits the listening sockets."""
 
+import contextlib
 import os
 import shlex
 import signal
@@ -53,6 +54,9 @@ class Handover:
             raise ConfigError(f"{ADDRESSES}={self._addresses!r}: {error}") from None
         if len(fds) != len(addresses):
             raise ConfigError(f"{DESCRIPTORS}={self._descriptors} does not fit {ADDRESSES}={self._addresses}")
+        for fd in fds:
+            with contextlib.suppress(OSError, OverflowError):  # told below
+                os.set_inheritable(fd, False)
         return [adopt(fd, address, lent=address.fd >= 0) for fd, address in zip(fds, addresses, strict=True)]
 
     def promoted(self) -> bool:

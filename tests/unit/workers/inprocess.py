@@ -15,7 +15,7 @@ from greenhorn.config import Settings
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener, Manner, listen, parse_address
 from greenhorn.net.state import State
-from greenhorn.observe.access import AccessLog
+from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.composition import template
 from greenhorn.workers.gthread import ThreadWorker
@@ -67,9 +67,9 @@ class TestWorker:
         self._signals, receiver = socket.socketpair()
         receiver.setblocking(False)
         theirs.setblocking(False)
-        self._log = Logger(str(self._log_file), "debug")
+        self._log = Logger(Settings(errorlog=str(self._log_file), loglevel="debug"))
         self._access_file = folder / "access.log"
-        self._access = AccessLog(str(self._access_file)) if access else None
+        self._access = AccessFile(str(self._access_file)) if access else None
         self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, self._access, theirs)
         worker.pid = os.getpid()
         worker.signals = receiver
@@ -88,6 +88,7 @@ class TestWorker:
 
     def _run(self) -> None:
         try:
+            self.worker.start()
             self.worker.run()
         except BaseException as error:  # noqa: BLE001 - told in the test's thread
             self._failure = error
