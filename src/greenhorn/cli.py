@@ -28,9 +28,14 @@ def main(argv: list[str] | None = None) -> int:
     `Arbiter.run()` returns. --help, --version and faults of the command line (code 2) raise SystemExit, as
     argparse does.
     """
+    return exit_code_of(lambda: _run(sys.argv[1:] if argv is None else argv))
+
+
+def exit_code_of(run: Callable[[], int]) -> int:
+    """Run what may fail as a start does; its exit code, or that of the failure, which is told."""
     open_standard_streams()
     try:
-        return _run(sys.argv[1:] if argv is None else argv)
+        return run()
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ConfigError, AppLoadError) as wrong:

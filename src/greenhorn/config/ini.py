@@ -43,20 +43,15 @@ def read_ini(paste: str, variables: Iterable[str] = ()) -> tuple[str, dict[str, 
     Raises `ConfigError` for a file that cannot be read.
     """
     path = paste.partition("#")[0]
-    known = variables_of(variables) | {"here": str(Path(path).parent), "__file__": path}
-    parser = _IniParser({name: value.replace("%", "%%") for name, value in known.items()})
-    try:
-        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - text in
-            parser.read_file(file)
-        found = file_settings(path, logging=parser.has_section("loggers"))
-        if parser.has_section(SERVER):
-            options = _options(parser)
-            if OURS.fullmatch(options.pop("use", "").strip()):
-                found |= server_settings(options)
-    except (OSError, UnicodeError) as wrong:
-        raise ConfigError(f"paste: {path} cannot be read: {wrong}") from None
-    except configparser.Error as wrong:
-        raise ConfigError(f"paste: {path}: {' '.join(str(wrong).split())}") from None
+    parser = _parse(path, variables_of(variables))
+    found = _of_file(path, parser)
+    if parser.has_section(SERVER):
+        try:
+            options = _options(parser, path)
+        except configparser.Error as wrong:
+            raise ConfigError(_fault(path, wrong)) from None
+        if OURS.fullmatch(options.pop("use", "").strip()):
+            found |= server_settings(options)
     return f"{path} [{SERVER}]", found
 
 
@@ -66,10 +61,9 @@ def variables_of(pairs: Iterable[str]) -> dict[str, str]:
     return {key.replace("\\=", "="): "".join(rest).replace("\\=", "=") for key, *rest in parts}
 
 
-def file_settings(path: str, *, logging: bool) -> dict[str, object]:
-    """Return the settings that follow from an ini file as such; `logging`: it has a section [loggers]."""
-    named: dict[str, object] = {"default_proc_name": path}
-    return named | {"logconfig": path} if logging else named
+def file_settings(path: str) -> dict[str, object]:
+    """Return the settings that follow from an ini file as such, whoever has read it. Raises `ConfigError`."""
+    return _of_file(path, _parse(path, {}))
 
 
 def server_settings(options: Mapping[str, str]) -> dict[str, object]:
@@ -85,14 +79,36 @@ def server_settings(options: Mapping[str, str]) -> dict[str, object]:
     return found
 
 
-def _options(parser: configparser.ConfigParser) -> dict[str, str]:
+def _parse(path: str, variables: Mapping[str, str]) -> configparser.ConfigParser:
+    known = {**variables, "here": str(Path(path).parent), "__file__": path}
+    parser = _IniParser({name: value.replace("%", "%%") for name, value in known.items()})
+    try:
+        with open(path, encoding="utf-8") as file:  # noqa: PTH123 - text in
+            parser.read_file(file)
+    except (OSError, UnicodeError) as wrong:
+        raise ConfigError(f"paste: {path} cannot be read: {wrong}") from None
+    except configparser.Error as wrong:
+        raise ConfigError(_fault(path, wrong)) from None
+    return parser
+
+
+def _fault(path: str, wrong: configparser.Error) -> str:
+    return f"paste: {path}: {' '.join(str(wrong).split())}"
+
+
+def _of_file(path: str, parser: configparser.ConfigParser) -> dict[str, object]:
+    named: dict[str, object] = {"default_proc_name": path}
+    return named | {"logconfig": path} if parser.has_section("loggers") else named
+
+
+def _options(parser: configparser.ConfigParser, path: str) -> dict[str, str]:
     """Return the keys of [server:main] that are its own, as Paste reads them: `get KEY = NAME` refers to a variable."""
     options: dict[str, str] = {}
     for name in parser.options(SERVER):
         if name.startswith("get "):
             wanted = parser.get(SERVER, name)
             if wanted not in parser.defaults():
-                raise ConfigError(f"paste: [{SERVER}]: {name} = {wanted}: [DEFAULT] has no {wanted}")
+                raise ConfigError(f"paste: {path} [{SERVER}]: {name} = {wanted}: [DEFAULT] has no {wanted}")
             options[name.removeprefix("get ").strip()] = parser.get(SERVER, wanted)
         elif not name.startswith("set ") and name not in parser.defaults():
             options[name] = parser.get(SERVER, name)
