@@ -117,6 +117,7 @@ def load_configuration(
     for source in written:
         _take_flags(found, source)
     _name_processes(found)
+    _prefer_paste(found)
     _choose_worker(found)
     _judge(found)
     return Configuration(Settings(**found.values), MappingProxyType(found.origins), tuple(found.warnings))
@@ -198,6 +199,13 @@ def _name_processes(found: _Values) -> None:
     """Call the processes by the application unless somebody has set their default name."""
     if found.origins["default_proc_name"] == DEFAULT and found.values["wsgi_app"] is not None:
         found.take("default_proc_name", found.values["wsgi_app"], found.origins["wsgi_app"])
+
+
+def _prefer_paste(found: _Values) -> None:
+    """Warn of an application that is named in vain."""
+    if found.values["paste"] is not None and found.values["wsgi_app"] is not None:
+        named = f"{found.origins['wsgi_app']}: wsgi_app = {found.values['wsgi_app']!r}"
+        found.warnings.append(f"{named}: ignored, since paste = {found.values['paste']!r} describes the application")
 
 
 def _take_variables(found: _Values, variables: Mapping[str, object], path: str) -> None:

@@ -8,7 +8,7 @@ from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
-from greenhorn.app import load_named
+from greenhorn.app import check_paste, load_named
 from greenhorn.config import Settings
 from greenhorn.config.worker_classes import WORKERS, fault_of
 from greenhorn.errors import ConfigError
@@ -58,6 +58,8 @@ class Generation:
                 "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "
                 "or set wsgi_app in a configuration file"
             )
+        if load is load_named and settings.paste is not None:
+            check_paste()
         identity = Identity(settings.user, settings.group, settings.initgroups)
         check_identity(identity)
         if settings.reload:
