@@ -14,6 +14,7 @@ from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.process import Launch, daemonize
 from greenhorn.master.surroundings import Surroundings
+from greenhorn.net.listener import parse_address
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C before the master was there, as shells have it."""
@@ -104,6 +105,8 @@ def _start(
     unnamed = load is load_named and settings.wsgi_app is None and settings.paste is None
     if unnamed and settings.print_config and not settings.check_config:
         return 0
+    for text in settings.bind:
+        parse_address(text)  # before anything is begun or loaded, since typing it right is all that it takes
     generation = Generation.of(settings, load)
     if settings.check_config or settings.print_config:
         check(generation)

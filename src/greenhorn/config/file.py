@@ -29,11 +29,12 @@ class ConfigFile(NamedTuple):
     variables: dict[str, object]
 
 
-def read_file(config: str | None) -> ConfigFile:
+def read_file(config: str | None, asked_by: str = "") -> ConfigFile:
     """Run the file that `config` names, or the first default file there is, and return its global variables.
 
     The start directory comes first on sys.path while it runs, and stays there. Raises ConfigError for a file
-    that is missing or raises an exception, with the line at fault.
+    that is missing, which names the source that `asked_by` says asked for it, or that raises an exception, with the
+    line at fault.
     """
     if config is None:
         config = next((name for name in DEFAULT_FILES if os.path.isfile(name)), None)  # noqa: PTH113 - keeps the "./"
@@ -42,17 +43,20 @@ def read_file(config: str | None) -> ConfigFile:
     here = start_directory()
     if here not in sys.path:
         sys.path.insert(0, here)
+    what = f"{asked_by}: config = {config!r}: " if asked_by else ""
     if config.startswith("python:"):
-        return ConfigFile(config, config, _run_module(config.removeprefix("python:"), config))
+        return ConfigFile(config, config, _run_module(config.removeprefix("python:"), config, what))
     path = os.path.abspath(config.removeprefix("file:"))  # noqa: PTH100 - text in, text out
-    return ConfigFile(config, path, _run_path(path))
+    return ConfigFile(config, path, _run_path(path, what))
 
 
-def _run_path(path: str) -> dict[str, object]:
+def _run_path(path: str, what: str) -> dict[str, object]:
     try:
         source = Path(path).read_bytes()
     except OSError as wrong:
-        raise ConfigError(f"{path}: the configuration file cannot be read: {wrong.strerror}") from None
+        raise ConfigError(
+            f"{what}{path} cannot be read: {wrong.strerror}: name a file of Python code, or a module as python:MODULE"
+        ) from None
     module = ModuleType(MODULE_NAME)
     module.__file__ = path
     before = sys.modules.get(MODULE_NAME)
@@ -69,7 +73,9 @@ def _run_path(path: str) -> dict[str, object]:
     return dict(vars(module))
 
 
-def _run_module(name: str, origin: str) -> dict[str, object]:
+def _run_module(name: str, origin: str, what: str) -> dict[str, object]:
+    if not all(part.isidentifier() for part in name.split(".")):
+        raise ConfigError(f"{what}{name!r} is no name of a module: write python:MODULE, as in python:shop.deployment")
     # Left out of sys.modules first, so that reading the configuration again reads the module again.
     before = sys.modules.pop(name, None)
     importlib.invalidate_caches()
@@ -81,8 +87,8 @@ def _run_module(name: str, origin: str) -> dict[str, object]:
     except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
         if before is not None:
             sys.modules[name] = before
-        if isinstance(wrong, ModuleNotFoundError | ValueError | TypeError) and not frames(wrong):
-            raise ConfigError(f"{origin}: {wrong} (looked in {sys.path[0]} and the rest of sys.path)") from None
+        if isinstance(wrong, ModuleNotFoundError) and not frames(wrong):
+            raise ConfigError(f"{what}{wrong} (looked in {sys.path[0]} and the rest of sys.path)") from None
         _blame(wrong, origin)
 
 

@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import difflib
 import os
+import re
 from collections.abc import Callable, Iterable, Sequence
 from importlib import import_module
 from typing import NoReturn
@@ -16,6 +17,9 @@ from greenhorn.errors import ConfigError
 
 COMMAND_LINE = "command line"
 WIDTH = 80
+
+_NO_VALUE = re.compile(r"argument ([^/:]+)[^:]*: expected one argument")
+"""How argparse says that a flag has no value."""
 
 
 class FlagParser(argparse.ArgumentParser):
@@ -55,6 +59,10 @@ class FlagParser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print usage and `message` and exit with code 2, or raise ConfigError that names the source."""
+        match = _NO_VALUE.fullmatch(message)
+        row = next((row for row in ROWS.values() if match and match[1] in row.flags), None)
+        if row is not None:
+            message += f", as in {row.flags[-1]} {row.meta}"
         if self.exits:
             super().error(message)
         raise ConfigError(f"{self.source}: {message}")
@@ -68,7 +76,7 @@ class FlagParser(argparse.ArgumentParser):
         if unknown is not None:
             self.error(f"unknown option {unknown}{self._suggestion(unknown)}")
         if extra:
-            self.error(f"more than one APP_MODULE: {' '.join([namespace.wsgi_app, *extra])}")
+            self.error(f"more than one APP_MODULE: {' '.join([namespace.wsgi_app, *extra])}: name one")
         return vars(namespace)
 
     def _complete(self) -> None:
@@ -81,7 +89,7 @@ class FlagParser(argparse.ArgumentParser):
         known = [spelling for row in ROWS.values() for spelling in row.flags]
         known += [spelling for foreign in FOREIGN for spelling in foreign.flags]
         near = difflib.get_close_matches(flag, known, n=1, cutoff=0.7) if flag.startswith("--") else []
-        return f" (did you mean {near[0]}?)" if near else ""
+        return f" (did you mean {near[0]}?)" if near else ": greenhorn --help lists all there are"
 
 
 def read_flags(arguments: Sequence[str], source: str, *, exits: bool = False) -> dict[str, object]:

@@ -181,7 +181,7 @@ def _read_file(sources: Sequence[_Source]) -> tuple[ConfigFile, str]:
     for source in sources:
         config = parsed(ROWS["config"], source.values.get("config"), source.origin)
         if config is not None:
-            return read_file(str(config)), source.origin
+            return read_file(str(config), source.origin), source.origin
     return read_file(None), "found in the start directory"
 
 

@@ -27,7 +27,8 @@ _GUNICORN_LOGGERS = {
 """What gunicorn calls its own loggers; metrics are no matter of the logger here."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/#\s]+)(?::([0-9]{1,5}))?")
-_DOTTED = re.compile(r"(?:[^\W\d]\w*\.)*[^\W\d]\w*[.:][^\W\d]\w*(?:\.[^\W\d]\w*)*")
+_CLASS_NAME = re.compile(r"egg:\S+#\S+|(?:[^\W\d]\w*[.:])*[^\W\d][\w-]*")
+"""A dotted path, or the name under which a package offers a logger."""
 
 
 def field_name(value: object) -> str:
@@ -62,7 +63,7 @@ def logger_class(value: object) -> str | Callable[..., Any]:
         name = value.strip()
         if name in _GUNICORN_LOGGERS:
             return OWN_LOGGER
-        if _DOTTED.fullmatch(name) or name.startswith("egg:"):
+        if _CLASS_NAME.fullmatch(name):
             return name
     elif callable(value):
         if f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}" in _GUNICORN_LOGGERS:

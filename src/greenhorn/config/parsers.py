@@ -16,6 +16,7 @@ from typing import TypeVar
 T = TypeVar("T")
 
 MOST_FIELDS = 32768
+ADDRESSES = "such as 127.0.0.1:8000 or unix:/run/app.sock"
 
 _DURATION = re.compile(r"(?:([0-9]+)h)?(?:([0-9]+)m)?(?:([0-9]+)s)?")
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,9})?)([KMGT])", re.IGNORECASE)
@@ -173,9 +174,9 @@ def texts(value: object) -> tuple[str, ...]:
 
 def addresses(value: object) -> tuple[str, ...]:
     """Return the listening addresses, as written, at least one; the listener judges their syntax."""
-    found = texts(value)
+    found = tuple(item.strip() for item in _items(value, f"must be an address or a list of them, {ADDRESSES}"))
     if not found:
-        raise ValueError("must name at least one address, such as 127.0.0.1:8000 or unix:/run/app.sock")
+        raise ValueError(f"must name at least one address, {ADDRESSES}")
     return found
 
 

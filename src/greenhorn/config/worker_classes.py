@@ -1,5 +1,6 @@
 """Which kinds of workers there are, and what configurations of gunicorn call them."""
 
+import difflib
 import re
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -69,4 +70,8 @@ def fault_of(name: str) -> str:
         return ""
     if name in PENDING:
         return f"not available yet: {name}; use {' or '.join(WORKERS)}: {PENDING[name]}"
-    return f"is no worker class of greenhorn: use {' or '.join(WORKERS)}; classes of other packages cannot be run"
+    near = difflib.get_close_matches(name, [*WORKERS, *PENDING], n=1)
+    meant = f" (did you mean {near[0]}?)" if near else ""
+    return (
+        f"is no worker class of greenhorn{meant}: use {' or '.join(WORKERS)}; classes of other packages cannot be run"
+    )
