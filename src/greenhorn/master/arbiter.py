@@ -1,5 +1,6 @@
 """The master: one thread, one selector over signals and the children's channels."""
 
+import contextlib
 import os
 import selectors
 import signal
@@ -23,7 +24,7 @@ from greenhorn.master.signals import DUMP, Signals
 from greenhorn.master.surroundings import Surroundings
 from greenhorn.master.systemd import Notifier, activated_sockets
 from greenhorn.net.listener import Address, adopt
-from greenhorn.observe.logger import Logger
+from greenhorn.observe.logger_class import make_logger
 from greenhorn.workers.base import BOOT_FAILED, Worker
 
 CRASHED = 255
@@ -31,6 +32,7 @@ CRASHED = 255
 
 ON_THEIR_WAY = 0.02
 """Seconds that handshakes under way have to be completed before the workers accept for the last time."""
+SAME_TERM = 1.0
 
 
 class Arbiter(Server):
@@ -54,7 +56,7 @@ class Arbiter(Server):
         # First of all: a number that systemd did not pass must not be one that is opened here.
         self._activated = activated_sockets(surroundings.environ, self.pid)
         self.cfg = configuration.settings
-        self.log = Logger(self.cfg.errorlog, self.cfg.loglevel)
+        self.log = make_logger(self.cfg)
         self.handover = handover
         self.generation = Generation.of(self.cfg, load)
         self._launch = launch or Launch()
@@ -67,6 +69,7 @@ class Arbiter(Server):
         self._pidfile_path = ""
         self._stop_at: float | None = None
         """When TERM takes effect that was delayed."""
+        self._in_background = self.cfg.daemon
         self._told_ready = False
         self._exit_code: int | None = None
 
@@ -148,6 +151,7 @@ class Arbiter(Server):
             if pid == self.handover.successor:
                 self.handover.successor = 0
                 self.log.warning("The second master (pid:%d) has ended; this one goes on", pid)
+                self._remove_second_pidfile(pid)
                 try:
                     self._reload.bring_back()
                 except ConfigError as error:
@@ -217,6 +221,13 @@ class Arbiter(Server):
             if told:
                 self.log.info("%s", told)
 
+    def _remove_second_pidfile(self, pid: int) -> None:
+        """Remove what a second master has left that was killed."""
+        second = Path(self._pidfile_path + ".2")
+        with contextlib.suppress(OSError, ValueError):
+            if self._pidfile is not None and int(second.read_text(encoding="ascii")) == pid:
+                second.unlink()
+
     # Reload.
 
     def _hang_up(self) -> None:
@@ -240,7 +251,13 @@ class Arbiter(Server):
     def _take_over(self, generation: Generation) -> None:
         """Let the master itself go by another generation from now on. Raises `ConfigError`."""
         settings = generation.settings
-        self.log = Logger(settings.errorlog, settings.loglevel)
+        try:
+            self.log = make_logger(settings)
+        except ConfigError:
+            self.log = make_logger(self.cfg)  # what was changed already is changed back
+            raise
+        if settings.pidfile != self.cfg.pidfile:
+            self.log.warning("pidfile: another one is for the next start")
         self.generation, self.cfg = generation, settings
         generation.hand_files_over(self.log)
         if self._pidfile is not None:
@@ -278,7 +295,7 @@ class Arbiter(Server):
 
     def _withdraw(self) -> None:
         """WINCH: leave the work to a second master. A terminal sends it as well, whenever its size changes."""
-        if self.cfg.daemon or self.handover.successor:
+        if self._in_background or self.handover.successor:
             self.log.info("The workers leave; HUP brings them back")
             self._reload.withdraw()
         else:
@@ -328,12 +345,15 @@ class Arbiter(Server):
         fleet.stop(number, others_serve=self.handover.shared)
         # The workers have the listening sockets as well, and serve what already waits in them.
         self._reload.close_sockets()
-        deadline = time.monotonic() + patience
+        began = time.monotonic()
+        deadline = began + patience
         while fleet.children and time.monotonic() < deadline:
             self._wait(min(TICK, max(0.0, deadline - time.monotonic())))
             self._reap()
             self._notifier.beat(time.monotonic())
-            if {"INT", "QUIT"} & set(self._signals.read()):
+            signals = set(self._signals.read())
+            # A TERM that follows at once is the same one: a wrapper passes on what the whole group gets.
+            if signals & {"INT", "QUIT"} or ("TERM" in signals and time.monotonic() > began + SAME_TERM):
                 deadline = min(deadline, time.monotonic() + (HURRY if number != signal.SIGQUIT else 0))
                 number = signal.SIGQUIT
                 fleet.tell_all(number)

@@ -14,7 +14,7 @@ from greenhorn.config.worker_classes import WORKERS, fault_of
 from greenhorn.errors import ConfigError
 from greenhorn.master.process import Identity, check_identity, other_threads, own
 from greenhorn.net.listener import Address, Listener, Manner, listen_all, parse_address
-from greenhorn.observe.access import AccessLog
+from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.base import Worker
 from greenhorn.workers.reloader import check_engine
@@ -44,7 +44,7 @@ class Generation:
     worker_class: type[Worker]
     identity: Identity
     listeners: list[Listener] = field(default_factory=list)
-    access: AccessLog | None = None
+    access: AccessFile | None = None
     app: Callable[..., Any] | None = None
     """The application, if the master has loaded it (preload_app)."""
     load: Load = load_named
@@ -90,7 +90,7 @@ class Generation:
             wanted = [listener.address for listener in activated] + [each for each in wanted if each.fd >= 0]
         else:
             wanted = [address for each in wanted for address in _named(each, activated)]
-        access = AccessLog(settings.accesslog) if settings.accesslog else None
+        access = AccessFile(settings.accesslog) if settings.accesslog else None
         known = list(dict.fromkeys([*existing, *activated]))
         try:
             self.listeners = listen_all(wanted, manner, known)
@@ -102,7 +102,8 @@ class Generation:
 
     def hand_files_over(self, log: Logger) -> None:
         """Let the workers open the log files anew, as the user that they run as."""
-        own([path for path in (log.path, self.access.path if self.access else "") if path], self.identity)
+        paths = [*log.paths, self.access.path if self.access else ""]
+        own([path for path in dict.fromkeys(paths) if path], self.identity)
 
     def preload(self, before: "Generation | None", log: Logger) -> None:
         """Load the application in the master, if the settings say so. Raises `AppLoadError`.

@@ -58,11 +58,13 @@ class Connection:
         "outbox",
         "peer",
         "queued_at",
+        "read_at",
         "requests",
         "socket",
         "spool",
         "state",
         "stays",
+        "taken_at",
         "template",
         "trusted",
         "turn",
@@ -94,6 +96,7 @@ class Connection:
         """How much of an answer the client was known to have when it was last asked."""
         self.queued_at = 0.0
         """When it became ready, on the monotonic clock."""
+        self.read_at = self.taken_at = 0.0  # its head was read, a thread took the whole request on; if logs need it
         self.waited = 0.0  # seconds that the thread of its request has waited for its client
         self.waits = False  # whether it does so now
         self.gone = False

@@ -1,45 +1,89 @@
-"""The access log: one line per answer, in gunicorn's default format, that no request can forge."""
+"""The access log: a line per answer, whole and unforgeable, in a file or on the standard output."""
 
-import base64
-import binascii
 import os
-import time
+import select
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping, Sized
+from typing import Any, NamedTuple, Protocol
 
-from greenhorn.errors import ConfigError, HTTPError
-from greenhorn.http.head import RequestHead
+from greenhorn.errors import ConfigError
+from greenhorn.observe.formats import Format
+from greenhorn.observe.lines import Answered, Asked, Timed, compile_line
 
-
-def is_harmless(value: str) -> bool:
-    """Whether `value` can stand in double quotes as it is."""
-    return value.isascii() and value.isprintable() and '"' not in value and "\\" not in value
-
-
-def escape(value: str) -> str:
-    r"""`value` as it can stand in double quotes: quotes, backslashes, control and non-ASCII characters as `\xNN`."""
-    if is_harmless(value):
-        return value
-    return "".join(
-        character if " " <= character <= "~" and character not in '"\\' else f"\\x{ord(character):02x}"
-        for character in value
-    )
+MOST_LINES = 64
+"""Lines that are written at once at most."""
+PATIENCE = 1.0
+"""Seconds that a pipe or terminal may be full before lines are lost."""
 
 
-class AccessLog:
-    r"""Writes a line per answer: `host - user [time] "request line" status bytes "referer" "agent"`.
+class Unread(NamedTuple):
+    """What stands for the head of a request that could not be read."""
 
-    A request that the server refused has the reason behind it, in quotes. Pool threads call it; each line is one
-    write, so that lines of several threads and processes do not mix.
+    request_line: str
+    """As much of it as there is."""
+    method: str = ""
+    target: str = "-"
+    version: str = "-"
+    path: str = "-"
+    query: str = ""
+    fields: dict[str, str] = {}  # noqa: RUF012 - nobody changes it
+
+
+class NotTimed(NamedTuple):
+    """The times of a request that could not be read."""
+
+    queued_at: float = 0.0
+    read_at: float = 0.0
+    taken_at: float = 0.0
+
+
+class Refusal(NamedTuple):
+    """An answer of the server's own."""
+
+    status: str
+    """The code."""
+    sent: int
+    """Bytes of its body."""
+    reason: str
+    """Why the request was turned away."""
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+class AccessLog(Protocol):
+    """Where the turns of a connection write down each answer. Pool threads and the poller's; no method raises."""
+
+    tells_durations: bool
+    """Whether the times of a request are to be measured."""
+    tells_id: bool
+    """Whether each request needs an id."""
+
+    def answered(self, times: Timed, environ: Mapping[str, Any], head: Any, answer: Answered) -> None:
+        """Write down what the application answered to the request with this head, a `RequestHead`."""
+
+    def refused(self, times: Timed, environ: Mapping[str, Any], head: Any, refusal: Refusal) -> None:
+        """Write down how the server turned a request away, whose head may be `Unread`."""
+
+    def flush(self) -> None:
+        """Write what waits to be written."""
+
+
+class AccessFile:
+    """The open file of an access log: a path, or `-` for the standard output. Raises `ConfigError`.
+
+    The master opens it and its children share it; the file that has the name now is taken by `reopen`.
     """
 
     def __init__(self, target: str) -> None:
-        """Open `target`: a path, or `-` for the standard output. Raises `ConfigError`."""
-        self.path = "" if target == "-" else target
+        self.path = "" if target == "-" else os.path.abspath(target)  # noqa: PTH100 - as given, but for the folder
         try:
             self._fd = self._open() if self.path else 1
         except OSError as error:
-            raise ConfigError(f"accesslog: cannot open {target!r}: {error.strerror}") from error
-        self._second = -1
-        self._time = ""
+            raise ConfigError(
+                f"accesslog: cannot open {target!r}: {error.strerror}; name a file that can be written, or - for the "
+                "standard output"
+            ) from error
+        self._is_cut = False
 
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -59,44 +103,93 @@ class AccessLog:
         if self.path:
             os.close(self._fd)
 
-    def answered(self, peer: tuple[str, str] | None, head: RequestHead, status: int | None, sent: int) -> None:
-        """Write the line of a request that the application answered with `sent` bytes of body."""
-        fields = head.fields
-        request, referer, agent = head.request_line, fields.get("HTTP_REFERER", "-"), fields.get("HTTP_USER_AGENT", "-")
-        if not is_harmless(request + referer + agent):
-            request, referer, agent = escape(request), escape(referer), escape(agent)
-        user = _user(fields["HTTP_AUTHORIZATION"]) if "HTTP_AUTHORIZATION" in fields else "-"
-        host = peer[0] if peer else "-"
-        self._write(f'{host} - {user} {self._now()} "{request}" {status or "-"} {sent} "{referer}" "{agent}"\n')
-
-    def refused(self, peer: tuple[str, str] | None, request_line: str, error: HTTPError, size: int) -> None:
-        """Write the line of a request that the server answered itself, with `size` bytes, and its reason."""
-        self._write(
-            f'{peer[0] if peer else "-"} - - {self._now()} "{escape(request_line or "-")}" '
-            f'{error.status} {size} "-" "-" "{escape(error.detail)}"\n'
-        )
-
-    def _now(self) -> str:
-        now = time.time()
-        second = int(now)
-        if second != self._second:
-            self._time = time.strftime("[%d/%b/%Y:%H:%M:%S %z]", time.localtime(now))
-            self._second = second
-        return self._time
-
-    def _write(self, line: str) -> None:
-        try:  # noqa: SIM105 - a context manager is too dear on the hot path
-            os.write(self._fd, line.encode("ascii", "backslashreplace"))
+    def write(self, lines: bytes) -> None:
+        """Write whole lines in one piece; what finds no room is lost, since a full disk must not cost answers."""
+        if self._is_cut:
+            lines = b"\n" + lines
+        rest = lines
+        try:
+            while rest:
+                rest = rest[self._write_some(rest) :]
         except OSError:
-            pass  # a full disk must not cost answers
+            pass
+        self._is_cut = len(rest) < len(lines) and bool(rest)
+
+    def _write_some(self, data: bytes) -> int:
+        try:
+            return os.write(self._fd, data)
+        except BlockingIOError:  # somebody who has the standard output as well does not want to wait for it
+            poll = select.poll()
+            poll.register(self._fd, select.POLLOUT)
+            if not poll.poll(PATIENCE * 1000):
+                raise
+            return 0
 
 
-def _user(authorization: str) -> str:
-    scheme, _, credentials = authorization.partition(" ")
-    if scheme.lower() != "basic":
-        return "-"
-    try:
-        decoded = base64.b64decode(credentials.strip(), validate=True).decode("utf-8", "replace")
-    except (binascii.Error, ValueError):
-        return "-"
-    return escape(decoded.partition(":")[0]).replace(" ", "\\x20") or "-"
+class Excluded:
+    """The paths whose requests the log leaves out; a `*` at the end stands for anything below."""
+
+    def __init__(self, paths: Iterable[str]) -> None:
+        texts = tuple(paths)
+        self._paths = frozenset(text for text in texts if not text.endswith("*"))
+        self._beginnings = tuple(text.removesuffix("*") for text in texts if text.endswith("*"))
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._paths or path.startswith(self._beginnings)
+
+    def __bool__(self) -> bool:
+        return bool(self._paths or self._beginnings)
+
+
+class DirectLog:
+    """An `AccessLog` that makes its lines itself and writes them past Python's logging.
+
+    While more requests are worked off at once, their lines are written together, whole and in the order of the
+    answers: a system call per line costs more than the line.
+    """
+
+    def __init__(
+        self,
+        file: AccessFile,
+        form: Format,
+        excluded: Excluded | None = None,
+        *,
+        waiting: Sized = (),
+        strict: bool = False,
+    ) -> None:
+        """Lines wait while there is something `waiting`; `strict`: heads may have changed since they were parsed."""
+        self.tells_durations = form.tells_durations
+        self.tells_id = form.tells_id
+        self._file = file
+        self._line = compile_line(form, strict=strict)
+        self._excluded = excluded or None
+        self._lines: deque[str] = deque()
+        self._writing = threading.Lock()
+        self._waiting = waiting
+
+    def answered(self, times: Timed, environ: Mapping[str, Any], head: Asked, answer: Answered) -> None:
+        """Write the line of an answer of the application."""
+        if self._excluded is not None and head.path in self._excluded:
+            return
+        lines = self._lines
+        lines.append(self._line(times, environ, head, answer, ""))
+        if not self._waiting or len(lines) >= MOST_LINES:
+            self.flush()
+
+    def refused(self, times: Timed, environ: Mapping[str, Any], head: Asked, refusal: Refusal) -> None:
+        """Write the line of an answer of the server, with its reason."""
+        self._lines.append(self._line(times, environ, head, refusal, refusal.reason))
+        self.flush()
+
+    def flush(self) -> None:
+        """Write the lines that wait, unless another thread is at it, which then does not stop before they are written.
+
+        Any thread, and a handler of a signal.
+        """
+        lines, writing = self._lines, self._writing
+        while lines and writing.acquire(blocking=False):
+            try:
+                text = "".join([lines.popleft() for _ in range(len(lines))])
+                self._file.write(text.encode("utf-8", "backslashreplace"))
+            finally:
+                writing.release()

@@ -12,9 +12,10 @@ from greenhorn.http.head import RequestHead
 from greenhorn.http.response import CONTINUE
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
-from greenhorn.workers.client import client_of, told_template
+from greenhorn.workers.client import told_template
 from greenhorn.workers.serve import answer_error, go_on, refuse, serve
 from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import Environ
 from greenhorn.wsgi.exchange import Response, respond
 from greenhorn.wsgi.input import open_stream
 
@@ -27,6 +28,8 @@ def exchange(connection: Connection, service: Service) -> State:
         service.counters.add(DROPPED)
         return State.CLOSED
     head = connection.head
+    if service.clocked:
+        connection.taken_at = time.monotonic()
     if service.timed:
         connection.claim = claim = Claim(connection)
         response = claim.response = Response(head, claim, service)
@@ -45,26 +48,19 @@ def exchange(connection: Connection, service: Service) -> State:
         if connection.names.told:
             template = told_template(connection, head, service)
         environ = service.make_environ(template, head, body, response)
+        if service.identify is not None:
+            service.identify(environ, head.fields, trusted=connection.trusted)
     except HTTPError as error:
         return refuse(connection, service, error)
+    if service.timed:
+        claim.environ = environ
     failed = False
     try:
         respond(service.app, environ, response)
-    except (ClientGone, StorageError) as error:
-        if not was_ended(connection, service):
-            tell_loss(error, head, service)
-        if response.until_close:
-            connection.reset()  # an orderly end would pass for the end of the answer
-        return State.CLOSED
     except BaseException as error:  # noqa: BLE001 - it is logged
-        refusal = judge(error, head, service)
-        if service.timed and was_ended(connection, service):
-            return State.CLOSED
-        if not response.head_sent:
-            return refuse(connection, service, refusal, told=True)
-        if response.until_close:
-            connection.reset()
-            return State.CLOSED
+        outcome = break_off(connection, service, response, environ, error)
+        if outcome is not None:
+            return outcome
         failed = True
     else:
         if service.timed and was_ended(connection, service):
@@ -72,7 +68,7 @@ def exchange(connection: Connection, service: Service) -> State:
     if response.complaint is not None:
         service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
     if service.access is not None:
-        service.access.answered(client_of(connection, service), head, response.status_code, response.sent)
+        service.access.answered(connection, environ, head, response)
     if spool is not None:
         if connection.body is not None:
             failed = not close_body(connection, body) or failed
@@ -81,6 +77,32 @@ def exchange(connection: Connection, service: Service) -> State:
     if connection.outbox is not None or failed or not response.keep_alive:
         return go_on(connection, stays=response.keep_alive and not failed, told=not (head.keep_alive or failed))
     return State.QUEUED if connection.buffer else State.IDLE
+
+
+def break_off(
+    connection: Connection, service: Service, response: Response, environ: Environ, error: BaseException
+) -> State | None:
+    """What becomes of a connection whose answer came to no good end; None if the rest of it can still leave."""
+    head = connection.head
+    if isinstance(error, (ClientGone, StorageError)):
+        if not was_ended(connection, service):
+            tell_loss(error, head, service)
+            if service.access is not None:
+                service.access.answered(connection, environ, head, response)
+        if response.until_close:
+            connection.reset()  # an orderly end would pass for the end of the answer
+        return State.CLOSED
+    refusal = judge(error, head, service)
+    if service.timed and was_ended(connection, service):
+        return State.CLOSED
+    if not response.head_sent:
+        return refuse(connection, service, refusal, told=True, environ=environ)
+    if not response.until_close:
+        return None
+    if service.access is not None:
+        service.access.answered(connection, environ, head, response)
+    connection.reset()
+    return State.CLOSED
 
 
 def was_ended(connection: Connection, service: Service) -> bool:
@@ -157,6 +179,8 @@ class Claim:
         """The one that runs the application."""
         self.response: Response
         """Set by that thread before the application is called."""
+        self.environ: Environ | None = None
+        """The same."""
         self._connection = connection
         self._right_to_answer = [True]
         self._right_to_end = [True]

@@ -6,12 +6,11 @@ import json
 import os
 import random
 import re
-import resource
 import signal
 import socket
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Sequence, Sized
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -19,10 +18,11 @@ from greenhorn.app import load_named
 from greenhorn.config import Settings
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
-from greenhorn.observe.access import AccessLog
+from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
 from greenhorn.workers import spew
-from greenhorn.workers.composition import build_service
+from greenhorn.workers.composition import attach_access_log, build_service, flush_access_log
+from greenhorn.workers.descriptors import allow_descriptors
 from greenhorn.workers.fault import fault_page
 from greenhorn.workers.hooked import Attendance
 from greenhorn.workers.reloader import Reloader
@@ -37,9 +37,6 @@ MOST_TOLD = 60000
 """Characters of a traceback that go to the master: more than any that a person reads."""
 TELLING = 1.0
 """Seconds that the master has to take what is told, when it is much."""
-
-DESCRIPTORS_BESIDE = 256
-"""Descriptors that a worker needs beside those of its connections."""
 
 STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
 """Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
@@ -63,7 +60,7 @@ class Worker:
         settings: Settings,
         listeners: Sequence[Listener],
         log: Logger,
-        access: AccessLog | None,
+        access: AccessFile | None,
         channel: socket.socket,
         app: Application | None = None,
         load: Callable[[Settings], Application] = load_named,
@@ -85,6 +82,8 @@ class Worker:
         self._load_app = load
         self.service: Service
         self.attendance: Attendance | None = None
+        self.waiting: Sized = ()
+        """Connections that threads are about to turn to."""
         self._stopping = False
         self._asked = False
         self._unread = b""
@@ -132,6 +131,8 @@ class Worker:
         except Exception:
             self.log.exception("Exception in worker process")
             return CRASHED
+        finally:
+            flush_access_log(self.service)
         self.alive = False
         self.log.info("Worker exiting (pid: %d)", self.pid)
         return 0
@@ -145,8 +146,8 @@ class Worker:
             end.setblocking(False)
         self._init_signals()
         self._leave_stacks()
-        self._allow_descriptors()
         settings = self.settings
+        allow_descriptors(settings.worker_connections, self.log)
         try:
             settle_in()
             self.listeners = [listener.own(settings.backlog) for listener in self.listeners]
@@ -155,6 +156,8 @@ class Worker:
             self._compose(self._load)
             if settings.post_worker_init is not None:
                 settings.post_worker_init(self)
+                self._open_access_log()  # the hook may have changed who listens
+            self.start()
         except (AppLoadError, ConfigError) as error:
             self.log.stay()
             return self.fail(str(error), getattr(error, "exit_code", BOOT_FAILED))
@@ -164,6 +167,7 @@ class Worker:
         self.log.stay()
         # Again: an application may have used signals, or an event loop that does, while it was imported.
         self._catch(_noted, *STOPPING, signal.SIGUSR1, signal.SIGUSR2)
+        self._ignore()
         self._leave_stacks()
         return 0
 
@@ -182,9 +186,13 @@ class Worker:
             (settings.max_worker_lifetime, settings.max_worker_lifetime_jitter),
             settings.max_worker_memory,
         )
-        self.service = build_service(settings, load(), self.log, self.access)
+        self.service = build_service(settings, load(), self.log)
         self._attend_requests()
         self.init()
+        self._open_access_log()
+
+    def _open_access_log(self) -> None:
+        attach_access_log(self.service, self.settings, self.access, self.waiting)
 
     def _load(self) -> Application:
         """The application, or, while somebody works on it, a page that shows why it cannot be loaded."""
@@ -227,6 +235,9 @@ class Worker:
     def init(self) -> None:
         """Prepare the loop, before the worker is ready; exceptions end the worker as one that cannot boot."""
 
+    def start(self) -> None:
+        """Start threads, before the worker is ready; exceptions end it as those of `init` do."""
+
     def run(self) -> None:
         """Serve until told to stop."""
         raise NotImplementedError
@@ -235,13 +246,16 @@ class Worker:
 
     def _init_signals(self) -> None:
         """Until the worker is ready nothing can be lost, so that stopping is immediate."""
-        # The master acts on these and may send them to the whole process group.
-        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU):
-            signal.signal(number, signal.SIG_IGN)
+        self._ignore(signal.SIGUSR1, signal.SIGUSR2)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         self._catch(self._leave, *STOPPING)
         signal.signal(signal.SIGABRT, self._abort)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
+
+    def _ignore(self, *others: int) -> None:
+        """Ignore what the master acts on, since it may be sent to the whole process group, and `others`."""
+        for number in (signal.SIGHUP, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, *others):
+            signal.signal(number, signal.SIG_IGN)
 
     def _leave(self, _signal: int, _frame: object) -> None:
         """Nothing was accepted yet."""
@@ -272,6 +286,8 @@ class Worker:
                 self.settings.worker_abort(self)
         except Exception:
             self.log.exception("worker_abort failed")
+        if self.booted:
+            flush_access_log(self.service)
         self.at_abort()
         sys.stderr.flush()
         os._exit(1)
@@ -298,7 +314,7 @@ class Worker:
         if self.settings.worker_int is not None:
             try:
                 self.settings.worker_int(self)
-            except Exception:
+            except BaseException:  # SystemExit included: it leaves anyway
                 self.log.exception("worker_int failed")
         self.quit()
 
@@ -365,23 +381,14 @@ class Worker:
             self._asked = True
             self.log.info("%s: worker %d asks to be exchanged", why, self.pid)
 
+    def beat(self) -> None:
+        """Tell the master that the loop turns, and write what waits for the access log."""
+        self.tell("beat")
+        flush_access_log(self.service)
+
     def is_ready(self) -> bool:
         """Whether load balancers should send more requests here. Any thread."""
         return not (self._stopping or self.service.draining)
-
-    def _allow_descriptors(self) -> None:
-        """Raise the soft limit on descriptors as far as all connections need it, each with a temporary file."""
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        needed = 2 * self.settings.worker_connections + DESCRIPTORS_BESIDE
-        if resource.RLIM_INFINITY not in (soft, hard):
-            needed = min(needed, hard)
-        if soft != resource.RLIM_INFINITY and soft < needed:
-            with contextlib.suppress(OSError, ValueError):  # macOS has a lower limit of its own
-                resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))
-                soft = needed
-        most = self.settings.worker_connections
-        if soft != resource.RLIM_INFINITY and soft < most + DESCRIPTORS_BESIDE:
-            self.log.warning("The limit of %d descriptors does not allow %d worker_connections", soft, most)
 
 
 def _noted(_signal: int, _frame: object) -> None:

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sized
 from typing import Any
 
 import greenhorn
@@ -16,8 +16,12 @@ from greenhorn.http.response import server_fields
 from greenhorn.net.listener import Listener
 from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.net.state import State
-from greenhorn.observe.access import AccessLog
+from greenhorn.observe.access import AccessFile, AccessLog, DirectLog, Excluded
+from greenhorn.observe.formats import format_in_use
 from greenhorn.observe.logger import Logger
+from greenhorn.observe.request_id import RequestIds
+from greenhorn.observe.routed import RoutedLog
+from greenhorn.workers.hooked import stand_in
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import Environ, environ_template
 
@@ -26,12 +30,11 @@ NAMES_TOLD = 100
 """How many dropped field names are told to the log: strangers choose them."""
 
 
-def build_service(settings: Settings, app: Callable[..., Any], log: Logger, access: AccessLog | None) -> Service:
+def build_service(settings: Settings, app: Callable[..., Any], log: Logger) -> Service:
     """The tray of one worker."""
     return Service(
         app=app,
         log=log,
-        access=access,
         limits=Limits(
             request_line=settings.limit_request_line,
             fields=settings.limit_request_fields,
@@ -58,6 +61,35 @@ def build_service(settings: Settings, app: Callable[..., Any], log: Logger, acce
         proxies=Networks(settings.proxy_allow_ips),
         fields=server_fields(SERVER),
     )
+
+
+def access_log(settings: Settings, log: Logger, file: AccessFile | None, waiting: Sized) -> AccessLog | None:
+    """What writes the access log: into `file` past Python's logging, unless somebody wants to see it there.
+
+    Lines may wait for those of what is `waiting`.
+    """
+    form = format_in_use(settings.access_log_format, settings.log_format)
+    excluded = Excluded(settings.access_log_exclude)
+    if log.routes_access:
+        return RoutedLog(log, form, stand_in, excluded)
+    if file is None:
+        return None
+    return DirectLog(file, form, excluded, waiting=waiting, strict=settings.pre_request is not None)
+
+
+def attach_access_log(service: Service, settings: Settings, file: AccessFile | None, waiting: Sized = ()) -> None:
+    """Let the turns tell the access log of each answer, and do what it needs for that."""
+    service.access = access = access_log(settings, service.log, file, waiting)
+    service.clocked = access is not None and access.tells_durations
+    service.identify = None
+    if access is not None and access.tells_id and settings.request_id_header:
+        service.identify = RequestIds(settings.request_id_header).identify
+
+
+def flush_access_log(service: Service) -> None:
+    """Write what waits to be written."""
+    if service.access is not None:
+        service.access.flush()
 
 
 def paces(settings: Settings) -> dict[State, Pace]:

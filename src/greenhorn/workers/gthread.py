@@ -55,6 +55,7 @@ class ThreadWorker(Worker):
         self._spare = Spare(prepare, turn_late_away, settings.queue_timeout, self._buffers.lagging)
         self._buffers.on_lagging = self._spare.call
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
+        self.waiting = self.pool.ready
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
@@ -66,8 +67,7 @@ class ThreadWorker(Worker):
             listener.fd: template(settings, listener, self.log, self.is_ready) for listener in self.listeners
         }
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
-        self._tick_at = 0.0
-        self._due_at = 0.0
+        self._tick_at = self._due_at = 0.0
         # Three beats before the master could miss one.
         self._every = min(STUCK_TICK if settings.request_timeout else TICK, settings.timeout / 3 or TICK)
         self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
@@ -91,15 +91,18 @@ class ThreadWorker(Worker):
         self._leave_at = math.inf
         self._farewell_at = math.inf
 
+    def start(self) -> None:
+        """Start the threads."""
+        self.poller.watch(self.signals.fileno())
+        self.poller.watch(self.channel.fileno())
+        self.pool.start()
+        self._spare.start(self.pool)
+
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
         poller, pool, parked, connections = self.poller, self.pool, self._parked, self.connections
         ending, broken = poller.ENDING, poller.BROKEN
-        poller.watch(self.signals.fileno())
-        poller.watch(self.channel.fileno())
         self._acceptor.listen()
-        pool.start()
-        self._spare.start(pool)
         now = time.monotonic()
         while True:
             wait = 0.0 if pool.oversee() else self._due_at - now
@@ -154,7 +157,7 @@ class ThreadWorker(Worker):
         if now >= self._tick_at:
             self._tick_at = now + (SHORT_TICK if self.service.draining else self._every)
             self.service.fields = server_fields(SERVER)
-            self.tell("beat")
+            self.beat()
             self._sweep(now)
             self._crowd.share_memory()
             self._bound_queue()

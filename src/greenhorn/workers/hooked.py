@@ -1,8 +1,9 @@
 """What happens around each request beside answering it: the request hooks, and counting up to max_requests."""
 
+import io
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 from urllib.parse import unquote_to_bytes
 
@@ -68,6 +69,13 @@ class Request:
         head.fields = fields
 
 
+def stand_in(head: Any, environ: Mapping[str, Any]) -> Request:
+    """The request that a logger is told of, which may have been turned away before it had all of an environ."""
+    if not isinstance(head, RequestHead):
+        head = RequestHead("-", "-", "HTTP/0.9", "-", "", {})
+    return Request(head, {"wsgi.url_scheme": "http", **environ}, io.BytesIO())
+
+
 def _name(key: str) -> str:
     return key.removeprefix("HTTP_").replace("_", "-") if key != "SCRIPT_NAME" else key
 
@@ -108,7 +116,7 @@ class Attendance:
         if self._pre_request is not None:
             try:
                 self._pre_request(self._worker, request)
-            except Exception as error:
+            except BaseException as error:
                 self._worker.log.exception("pre_request failed for %s %s", head.method, head.target)
                 raise HTTPError(500, "the server failed") from error
             request.take_over()
@@ -128,7 +136,7 @@ class Attendance:
             if self._post_request is not None and current.request is not None:
                 try:
                     self._post_request(self._worker, current.request, current.environ, current.response)
-                except Exception:
+                except BaseException:
                     self._worker.log.exception("Exception in post_request hook")
             current.request = current.environ = current.response = None
 

@@ -16,6 +16,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
 from greenhorn.workers.client import client_of
 from greenhorn.workers.pool import Pool, Slot
+from greenhorn.workers.recorded import record_refusal
 from greenhorn.workers.service import Service
 
 OURS = (threading.__file__, os.path.dirname(greenhorn.__file__) + os.sep)  # noqa: PTH120 - text, as in a frame
@@ -103,10 +104,10 @@ def end(request: Request, service: Service, now: float) -> bool:
         answer = error_response(TOO_LATE.status, TOO_LATE.detail, service.fields, head_only=head.method == "HEAD")
         connection.send_last(answer)
         if service.access is not None:
-            service.access.refused(client_of(connection, service), head.request_line, TOO_LATE, len(answer))
+            client = client_of(connection, service)
+            record_refusal(service.access, connection, head, "", client, claim.environ, TOO_LATE, answer)
         return True
     connection.cut(abruptly=claim.response.until_close)
     if service.access is not None:
-        response = claim.response
-        service.access.answered(client_of(connection, service), head, response.status_code, response.sent)
+        service.access.answered(connection, claim.environ or {}, head, claim.response)
     return True

@@ -4,6 +4,9 @@ None of them runs the application: a turn that has a whole request says so.
 """
 
 import errno
+import time
+from collections.abc import Mapping
+from typing import Any
 
 from greenhorn.errors import ClientGone, HTTPError
 from greenhorn.http.body import ChunkedBody, LengthBody
@@ -15,6 +18,7 @@ from greenhorn.net.outbox import PER_TURN
 from greenhorn.net.spool import Spool
 from greenhorn.net.state import State
 from greenhorn.workers.client import client_of
+from greenhorn.workers.recorded import record_refusal
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import PEER_ADDR
 
@@ -84,6 +88,9 @@ def serve(connection: Connection, service: Service) -> State:
     connection.buffer = buffer[end + 4 :]
     connection.checked = 0
     connection.head = head
+    if service.clocked:
+        connection.read_at = time.monotonic()
+        connection.taken_at = 0.0
     return State.WHOLE if head.length == 0 else begin_body(connection, service, head)
 
 
@@ -244,17 +251,33 @@ def discard(connection: Connection, _: Service) -> State:
     return State.LINGER if data is None else State.CLOSED
 
 
-def refuse(connection: Connection, service: Service, error: HTTPError, *, told: bool = False) -> State:
-    """Answer a request that the server does not pass on, log why, and part. `told`: the error log knows already."""
+def refuse(
+    connection: Connection,
+    service: Service,
+    error: HTTPError,
+    *,
+    told: bool = False,
+    environ: Mapping[str, Any] | None = None,
+) -> State:
+    """Answer a request that the server does not pass on, log why, and part.
+
+    `told`: the error log knows already; `environ` is that of the request, if it has one.
+    """
     try:
-        answer_error(connection, service, error, told=told)
+        answer_error(connection, service, error, told=told, environ=environ)
     except ClientGone:
         return State.CLOSED
     return go_on(connection, stays=False, told=False)
 
 
 def answer_error(
-    connection: Connection, service: Service, error: HTTPError, *, told: bool = False, stays: bool = False
+    connection: Connection,
+    service: Service,
+    error: HTTPError,
+    *,
+    told: bool = False,
+    stays: bool = False,
+    environ: Mapping[str, Any] | None = None,
 ) -> None:
     """Send a short answer of the server's own, and log it. `stays`: the connection goes on behind it."""
     head = connection.head
@@ -272,7 +295,7 @@ def answer_error(
         error.status, error.detail, service.fields, head_only=request_line.startswith("HEAD "), keep_alive=stays
     )
     if service.access is not None:
-        service.access.refused(client, request_line, error, len(answer))
+        record_refusal(service.access, connection, head, request_line, client, environ, error, answer)
     connection.send(answer)
 
 

@@ -32,11 +32,13 @@ class Service:
         "body_folder",
         "body_memory",
         "body_pace",
+        "clocked",
         "counters",
         "draining",
         "fields",
         "forwarding",
         "head_read",
+        "identify",
         "keep_alive",
         "leniency",
         "limits",
@@ -57,7 +59,6 @@ class Service:
         *,
         app: Callable[..., Any],
         log: Logger,
-        access: AccessLog | None,
         limits: Limits,
         leniency: Leniency,
         keep_alive: bool,
@@ -74,12 +75,17 @@ class Service:
         queue_timeout: float = float("inf"),
         timed: bool = False,
         forwarding: Forwarding | None = None,
+        access: AccessLog | None = None,
     ) -> None:
         self.app = app
         self.make_environ = build_environ
         """Makes the environ of a request; hooks take part in it."""
         self.log = log
         self.access = access
+        self.clocked = access is not None and access.tells_durations
+        """Whether the times of a request are measured, for the access log."""
+        self.identify: Callable[..., None] | None = None
+        """Gives a request an id, if the access log has them."""
         self.limits = limits
         self.leniency = leniency
         self.keep_alive = keep_alive

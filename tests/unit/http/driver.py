@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Self
 
+from greenhorn.config import Settings
 from greenhorn.http.forwarded import Forwarding
 from greenhorn.http.head import STRICT, Leniency, Limits
 from greenhorn.http.names import FieldNames
@@ -212,4 +213,4 @@ class Client:
         return answers
 
 
-LOG = Logger(os.devnull, "critical")
+LOG = Logger(Settings(errorlog=os.devnull, loglevel="critical"))

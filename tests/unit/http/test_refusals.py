@@ -8,7 +8,8 @@ import pytest
 
 from greenhorn.http.head import Limits
 from greenhorn.net.state import State
-from greenhorn.observe.access import AccessLog
+from greenhorn.observe.access import AccessFile, AccessLog, DirectLog
+from greenhorn.observe.formats import COMBINED, Format
 from unit.http.cases import AFTER, GOOD, HOST, chunked, get, head, post
 from unit.http.driver import Client, Setup
 
@@ -110,9 +111,9 @@ def test_a_refusal_within_a_body_leaves_nothing_behind() -> None:
 @pytest.fixture
 def access(tmp_path: Path) -> Iterator[tuple[AccessLog, Path]]:
     path = tmp_path / "access.log"
-    log = AccessLog(os.fspath(path))
-    yield log, path
-    os.close(log._fd)
+    file = AccessFile(os.fspath(path))
+    yield DirectLog(file, Format.of(COMBINED)), path
+    file.close()
 
 
 @pytest.mark.parametrize(
@@ -137,7 +138,7 @@ def test_a_refusal_is_a_line_of_the_access_log_with_the_reason(
     with Client(access=log) as client:
         client.send(raw)
         reason = client.answers()[0].body.decode().partition(": ")[2].rstrip("\n")
-        size = len(client.received)
+        size = len(client.received.partition(b"\r\n\r\n")[2])
     written = path.read_text(encoding="ascii")
     assert written.startswith("127.0.0.1 - - [")
     assert written.endswith(f'] {line}{size} "-" "-" "{reason}"\n')

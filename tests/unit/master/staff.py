@@ -119,7 +119,7 @@ class Crew:
         self.kernel.take_over(monkeypatch)
         self._path = folder / "error.log"
         self._read = 0
-        self.master = House(Logger(str(self._path), "debug"))
+        self.master = House(Logger(Settings(errorlog=str(self._path), loglevel="debug")))
         self._selector = selectors.DefaultSelector()
         self.fleet = Fleet(self.master, self._selector)
         self.first = self.fleet.current = generation(**settings)

@@ -171,7 +171,7 @@ def test_addresses_that_cannot_be_listened_at_leave_nothing_open(tmp_path: Path)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
 def test_files_are_handed_over_to_whom_the_workers_run_as(tmp_path: Path, forget_log: None, opened: list[Listener]):
     del forget_log
-    log = Logger(str(tmp_path / "error.log"), "info")
+    log = Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info"))
     one = make(bind=(f"unix:{tmp_path}/s",), accesslog=str(tmp_path / "access.log"), user=1234, group=1235)
     one.open([], [])
     opened += one.listeners
@@ -193,7 +193,7 @@ def applied(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, forget_log: None) -
     source = "def app(environ, start_response): pass\ndef other(environ, start_response): pass\n"
     (tmp_path / "applied.py").write_text(source)
     monkeypatch.syspath_prepend(str(tmp_path))
-    yield Logger(str(tmp_path / "error.log"), "debug")
+    yield Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="debug"))
     sys.modules.pop("applied", None)
     gc.unfreeze()
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.master.handover import ADDRESSES, DESCRIPTORS, OLD_MASTER, Handover
 from greenhorn.master.surroundings import Surroundings
@@ -270,7 +271,7 @@ def test_it_is_started_where_and_as_the_first_was_with_the_listeners_open(
     os.chdir(start_directory / "target")
     held = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
     try:
-        handover.start(listeners, lambda: None, Logger("-", "info"))
+        handover.start(listeners, lambda: None, Logger(Settings(errorlog="-", loglevel="info")))
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, held)
     assert handover.shared
@@ -294,7 +295,7 @@ def test_pre_exec_is_called_in_the_new_process_and_sees_its_environment(
     def pre_exec() -> None:
         (tmp_path / "seen").write_text(str(os.getpid()))
 
-    handover.start([listening("127.0.0.1:0")], pre_exec, Logger("-", "info"))
+    handover.start([listening("127.0.0.1:0")], pre_exec, Logger(Settings(errorlog="-", loglevel="info")))
     assert ended(handover.successor) == 0
     assert (tmp_path / "seen").read_text() == str(handover.successor)
     assert program.exists()
@@ -324,7 +325,7 @@ def test_what_cannot_be_started_is_logged_and_ends(
         start_directory.rmdir()
     if fault == "program":
         monkeypatch.setattr(sys, "executable", "/no/such/python")
-    handover.start([], pre_exec, Logger(str(tmp_path / "error.log"), "info"))
+    handover.start([], pre_exec, Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info")))
     assert ended(handover.successor) == 1
     assert not program.exists()
     assert "The second master cannot be started" in (tmp_path / "error.log").read_text()
@@ -341,5 +342,5 @@ def test_a_system_that_cannot_fork_is_an_error_and_there_is_no_successor(
 
     monkeypatch.setattr(os, "fork", fork)
     with pytest.raises(BlockingIOError):
-        handover.start([], lambda: None, Logger("-", "info"))
+        handover.start([], lambda: None, Logger(Settings(errorlog="-", loglevel="info")))
     assert not handover.shared

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from greenhorn.config import Settings
 from greenhorn.observe.counters import TELL_EVERY, Counters
 from greenhorn.observe.logger import Logger
 from unit.net.waiting import DEADLINE
@@ -18,7 +19,7 @@ class Told:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._read = 0
-        self.log = Logger(str(path), "info")
+        self.log = Logger(Settings(errorlog=str(path), loglevel="info"))
 
     def lines(self) -> list[str]:
         """What was written since this was asked before, without time and pid."""

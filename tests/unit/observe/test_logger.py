@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.observe.logger import LEVELS, Logger
 from unit.net.waiting import DEADLINE
@@ -27,7 +28,7 @@ def error_log() -> Iterator[None]:
 
 def test_a_line_has_time_process_level_and_message(tmp_path: Path):
     path = tmp_path / "error.log"
-    Logger(str(path), "debug").warning("%s of %d", "one", 2)
+    Logger(Settings(errorlog=str(path), loglevel="debug")).warning("%s of %d", "one", 2)
     match = LINE.fullmatch(path.read_text().rstrip("\n"))
     assert match is not None
     assert match.groups() == ("WARNING", "one of 2")
@@ -36,7 +37,7 @@ def test_a_line_has_time_process_level_and_message(tmp_path: Path):
 @pytest.mark.parametrize("level", LEVELS)
 def test_messages_below_the_level_are_left_out(tmp_path: Path, level: str):
     path = tmp_path / "error.log"
-    log = Logger(str(path), level)
+    log = Logger(Settings(errorlog=str(path), loglevel=level))
     for name in LEVELS:
         getattr(log, name)(name)
     told = [LINE.fullmatch(line) for line in path.read_text().splitlines()]
@@ -50,7 +51,7 @@ def divide(dividend: int, divisor: int) -> float:
 
 def test_an_exception_has_its_traceback(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     try:
         divide(1, 0)
     except ZeroDivisionError:
@@ -61,7 +62,7 @@ def test_an_exception_has_its_traceback(tmp_path: Path):
 
 
 def test_a_dash_is_the_standard_error_stream(capsys: pytest.CaptureFixture[str]):
-    log = Logger("-", "info")
+    log = Logger(Settings(errorlog="-", loglevel="info"))
     log.info("told")
     log.stream.write("written\n")
     error = capsys.readouterr().err
@@ -69,14 +70,14 @@ def test_a_dash_is_the_standard_error_stream(capsys: pytest.CaptureFixture[str])
 
 
 def test_messages_go_to_no_other_logger(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    Logger(str(tmp_path / "error.log"), "info").error("alone")
+    Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info")).error("alone")
     assert caplog.records == []
 
 
 def test_a_second_logger_takes_the_place_of_the_first(tmp_path: Path):
     first, second = tmp_path / "1", tmp_path / "2"
-    Logger(str(first), "info")
-    Logger(str(second), "info").error("here")
+    Logger(Settings(errorlog=str(first), loglevel="info"))
+    Logger(Settings(errorlog=str(second), loglevel="info")).error("here")
     assert first.read_text() == ""
     assert "here" in second.read_text()
 
@@ -84,20 +85,20 @@ def test_a_second_logger_takes_the_place_of_the_first(tmp_path: Path):
 def test_lines_are_added_to_a_file_that_is_there(tmp_path: Path):
     path = tmp_path / "error.log"
     path.write_text("before\n")
-    Logger(str(path), "info").error("after")
+    Logger(Settings(errorlog=str(path), loglevel="info")).error("after")
     assert path.read_text().startswith("before\n[")
 
 
 @pytest.mark.parametrize("target", ["/no/such/folder/error.log", "/"])
 def test_a_file_that_cannot_be_opened_is_an_error_of_the_configuration(target: str):
     with pytest.raises(ConfigError, match="errorlog") as caught:
-        Logger(target, "info")
+        Logger(Settings(errorlog=target, loglevel="info"))
     assert repr(target) in str(caught.value)
 
 
 def test_characters_that_have_no_encoding_are_escaped(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     log.error("ü \udcff")
     log.stream.write("ü \udcff\n")
     assert path.read_text(encoding="utf-8").count("ü \\udcff\n") == 2
@@ -108,7 +109,7 @@ def test_characters_that_have_no_encoding_are_escaped(tmp_path: Path):
 
 def test_an_application_writes_into_the_error_log_as_it_is_and_at_once(tmp_path: Path):
     path = tmp_path / "error.log"
-    stream = Logger(str(path), "info").stream
+    stream = Logger(Settings(errorlog=str(path), loglevel="info")).stream
     assert stream.write("one\n") == 4
     assert path.read_text() == "one\n"
     stream.writelines(["two\n", "three"])
@@ -118,7 +119,7 @@ def test_an_application_writes_into_the_error_log_as_it_is_and_at_once(tmp_path:
 
 
 def test_bytes_are_no_text(tmp_path: Path):
-    stream = Logger(str(tmp_path / "error.log"), "info").stream
+    stream = Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info")).stream
     with pytest.raises(TypeError):
         stream.write(b"bytes")  # type: ignore[arg-type]
     assert stream.write("still\n") == 6
@@ -126,7 +127,7 @@ def test_bytes_are_no_text(tmp_path: Path):
 
 def test_lines_of_several_threads_do_not_mix(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
 
     def write(name: str) -> None:
         for _ in range(300):
@@ -148,7 +149,7 @@ def test_lines_of_several_threads_do_not_mix(tmp_path: Path):
 
 def test_a_log_goes_on_in_the_file_that_has_the_name_now(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     log.info("before")
     descriptor = log.fileno()
     path.rename(tmp_path / "old.log")
@@ -165,7 +166,7 @@ def test_a_log_goes_on_in_the_file_that_has_the_name_now(tmp_path: Path):
 
 def test_a_log_that_stands_where_it_stood_is_added_to(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     for number in range(3):
         log.info("line %d", number)
         log.reopen_files()
@@ -175,7 +176,7 @@ def test_a_log_that_stands_where_it_stood_is_added_to(tmp_path: Path):
 def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path):
     folder = tmp_path / "logs"
     folder.mkdir()
-    log = Logger(str(folder / "error.log"), "info")
+    log = Logger(Settings(errorlog=str(folder / "error.log"), loglevel="info"))
     folder.rename(tmp_path / "old")
     with pytest.raises(FileNotFoundError):
         log.reopen_files()
@@ -184,7 +185,7 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path
 
 
 def test_the_standard_error_stream_is_not_opened_anew(capsys: pytest.CaptureFixture[str]):
-    log = Logger("-", "info")
+    log = Logger(Settings(errorlog="-", loglevel="info"))
     assert log.path == ""
     log.reopen_files()
     log.info("told")
@@ -193,7 +194,7 @@ def test_the_standard_error_stream_is_not_opened_anew(capsys: pytest.CaptureFixt
 
 def test_a_log_that_the_application_has_closed_opens_at_need(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     log.error_log.handlers[0].close()
     path.unlink()
     log.reopen_files()
@@ -205,7 +206,7 @@ def test_a_log_that_the_application_has_closed_opens_at_need(tmp_path: Path):
 @pytest.mark.usefixtures("hasty_switches")
 def test_no_line_is_lost_while_threads_write_and_the_file_is_exchanged(tmp_path: Path):
     path = tmp_path / "error.log"
-    log = Logger(str(path), "info")
+    log = Logger(Settings(errorlog=str(path), loglevel="info"))
     log.reopen_files()
     writing = threading.Barrier(5)
 

@@ -69,7 +69,7 @@ def worker_abort(worker):
 
 hooks = {"post_worker_init": post_worker_init, "worker_int": worker_int, "worker_abort": worker_abort}
 channel = socket.socket(fileno=int(sys.argv[1]))
-log = Logger(os.environ.get("LOG", "-"), "debug")
+log = Logger(Settings(errorlog=os.environ.get("LOG", "-"), loglevel="debug"))
 settings = Settings(wsgi_app=sys.argv[2], **(hooks if os.environ.get("HOOKS") else {}))
 worker = Loop(1, settings, [], log, None, channel)
 sys.exit(worker.boot(settle_in))

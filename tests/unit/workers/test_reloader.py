@@ -12,6 +12,7 @@ from types import ModuleType
 
 import pytest
 
+from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.reloader import Reloader, check_engine
@@ -36,7 +37,7 @@ class Watching:
 
     def start(self, *extra: str, tell: Callable[[str], None] | None = None) -> "Watching":
         """Watch, and return when what is there now is known and the kernel is asked."""
-        log = Logger(str(self.log_file), "info")
+        log = Logger(Settings(errorlog=str(self.log_file), loglevel="info"))
         self.reloader = Reloader(
             tell or self.note,
             engine=self.engine,
