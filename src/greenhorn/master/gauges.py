@@ -17,16 +17,20 @@ class Gauges:
     """Tells a StatsD server what changes between two turns of the master. Main thread of the master."""
 
     def __init__(self) -> None:
+        self._told: StatsD | None = None
         self._workers = -1
         self._repeat_at = self._sample_at = -math.inf
 
-    def tell(self, statsd: StatsD, now: float, workers: int, listeners: Iterable[Listener]) -> None:
-        """Send what is due at `now` on the monotonic clock; none of the `listeners` means that none is measured."""
-        if workers != self._workers or now >= self._repeat_at:
-            self._workers, self._repeat_at = workers, now + REPEAT
+    def tell(self, statsd: StatsD | None, now: float, workers: int, listeners: Iterable[Listener]) -> None:
+        """Send what is due at `now` on the monotonic clock; without `listeners` no queue is measured."""
+        if statsd is None:
+            return
+        if statsd is not self._told or workers != self._workers or now >= self._repeat_at:
+            self._told, self._workers, self._repeat_at = statsd, workers, now + REPEAT
             statsd.gauge("gunicorn.workers", workers)
         if now >= self._sample_at:
             self._sample_at = now + SAMPLE
-            waiting = [waiting_connections(listener.socket) for listener in listeners]
-            if any(count is not None for count in waiting):
-                statsd.histogram("gunicorn.backlog", sum(count or 0 for count in waiting))
+            # Sockets that are only reserved have no queue: each worker listens at one of its own.
+            counts = [waiting_connections(listener.socket) for listener in listeners if not listener.reserved]
+            if any(count is not None for count in counts):
+                statsd.histogram("gunicorn.backlog", sum(count or 0 for count in counts))

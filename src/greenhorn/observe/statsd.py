@@ -5,6 +5,7 @@ import ipaddress
 import socket
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -54,21 +55,22 @@ class StatsD:
                 self._look_at = time.monotonic() + RETRY
                 self._connect(self._host)
         self._socket.setblocking(False)
+        weakref.finalize(self, self._socket.close)
 
     def close(self) -> None:
-        """Give the socket of this process back; what comes later is lost."""
+        """Give the socket of this process back; what comes later is lost. Happens by itself when nobody has it."""
         self._host = ""
         self._socket.close()
 
     # What happens with each request.
 
     def answered(self, status: int, seconds: float) -> None:
-        """Count a request that the application answered within so many seconds: three metrics in one datagram."""
+        """Count a request that took so many seconds: three metrics in one datagram."""
         end = self._answers.get(status) or self._answers_with(status)
         self._send(f"{self._duration}{round(seconds * 1000, 3)}{end}".encode())
 
     def refused(self, status: int) -> None:
-        """Count a request that the server answered itself; its time says nothing about the application."""
+        """Count a request that never came to the application: the time of that says nothing."""
         end = self._answers.get(status) or self._answers_with(status)
         self._send(end.partition("\n")[2].encode())
 

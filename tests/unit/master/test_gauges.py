@@ -59,6 +59,22 @@ def test_no_worker_at_all_is_a_number_too(told: Told):
     assert told.tell(0.0, workers=0) == ["gunicorn.workers:0|g"]
 
 
+def test_a_server_that_was_not_told_yet_is_told_at_once(told: Told):
+    told.tell(100.0)
+    with receiving() as receiver:
+        other = StatsD(receiver.address)
+        told._gauges.tell(other, 101.0, 2, ())
+        assert receiver.datagram() == "gunicorn.workers:2|g"
+        other.close()
+
+
+def test_sockets_at_which_only_the_workers_listen_have_no_queue_here(told: Told):
+    reserved = listen(parse_address("127.0.0.1:0"), Manner(16, reuse_port=True))
+    told.tell(99.0)
+    assert told.tell(100.0, listeners=(reserved,)) == []
+    reserved.close()
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells it")
 def test_the_queue_is_measured_once_a_second_and_over_all_tcp_sockets(told: Told, listener: Listener):
     other = listen(parse_address("127.0.0.1:0"), Manner(16))
