@@ -23,6 +23,14 @@ class AppLoadError(GreenhornError):
         self.exit_code = exit_code
 
 
+class Interrupted(KeyboardInterrupt):
+    """A signal that stops came before the master had begun to serve; `number` says which one."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+
 class HTTPError(GreenhornError):
     """A request that is answered by the server itself, with `status`, and whose connection then closes.
 

@@ -11,7 +11,7 @@ import time
 import traceback
 from typing import Any, Protocol
 
-from greenhorn.errors import ConfigError
+from greenhorn.errors import ConfigError, Interrupted
 from greenhorn.master.child import HURRY, Child, describe_end
 from greenhorn.master.generation import Generation
 from greenhorn.master.memory import OomCounter
@@ -145,6 +145,10 @@ class Fleet:
     def due(self) -> int:
         """How many workers there are to be now: while a generation is tried, nothing changes for the others."""
         return self.target if self.candidate is None else self._meanwhile
+
+    def want_meanwhile(self, count: int) -> None:
+        """Let there be so many workers of the current generation while another one is tried."""
+        self._meanwhile = count
 
     def abandon(self) -> None:
         """Try no other generation any more."""
@@ -305,12 +309,12 @@ class Fleet:
         code = os.waitstatus_to_exitcode(status)
         by_us = child.aborted or child.told
         end = describe_end(status, by_us=by_us, out_of_memory=out_of_memory)
-        if not self.stopping and not child.told and not child.ready:
+        if not self.stopping and not child.ready:
             if child.generation is self.candidate:
                 self._give_up(f"worker (pid:{child.pid}) {self._reason(child) or end}")
                 self._call_child_exit(child)
                 return
-            if not self.was_ready:
+            if not child.told and not self.was_ready:
                 code = code if code == LOAD_FAILED else BOOT_FAILED
                 self._master.cannot_start(self._reason(child) or f"worker (pid:{child.pid}) {end}", code)
                 return
@@ -386,7 +390,9 @@ def call_hook(hook: Any, name: str, *arguments: Any) -> None:
         return
     try:
         hook(*arguments)
-    except BaseException as error:  # the same for SystemExit and KeyboardInterrupt, as signals are only noted here
+    except Interrupted:
+        raise
+    except BaseException as error:  # SystemExit and KeyboardInterrupt included
         own = error.__traceback__.tb_next if error.__traceback__ else None
         text = "".join(traceback.format_exception(type(error), error, own)).rstrip()
         raise ConfigError(f"the hook {name} failed:\n{text}") from error

@@ -3,6 +3,8 @@
 import signal
 import socket
 
+from greenhorn.errors import Interrupted
+
 DUMP = "INFO" if hasattr(signal, "SIGINFO") else "PWR"
 """The signal that asks what is in flight: Linux knows SIGINFO only as SIGPWR."""
 HANDLED = ("TERM", "INT", "QUIT", "HUP", "TTIN", "TTOU", "USR1", "USR2", "WINCH", "CHLD", DUMP)
@@ -19,11 +21,11 @@ class Signals:
             end.setblocking(False)
 
     def install(self, *, interrupting: bool = False) -> None:
-        """Catch every handled signal from now on; `interrupting`: those that stop raise `KeyboardInterrupt`."""
+        """Catch every handled signal from now on; `interrupting`: those that stop raise `Interrupted`."""
         signal.set_wakeup_fd(self._sender.fileno(), warn_on_full_buffer=False)
         for name in HANDLED:
             interrupts = interrupting and name in STOPPING
-            signal.signal(getattr(signal, f"SIG{name}"), signal.default_int_handler if interrupts else _noted)
+            signal.signal(getattr(signal, f"SIG{name}"), _interrupt if interrupts else _noted)
 
     def read(self) -> list[str]:
         """The names of the signals that came since the last call, without "SIG", in their order."""
@@ -36,6 +38,10 @@ class Signals:
         """Give the sockets back; a child does so, whose signals are its own."""
         self.receiver.close()
         self._sender.close()
+
+
+def _interrupt(number: int, _frame: object) -> None:
+    raise Interrupted(number)
 
 
 def _noted(_signal: int, _frame: object) -> None:

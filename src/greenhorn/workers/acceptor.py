@@ -172,8 +172,8 @@ class Acceptor:
         """Accept what already waits, up to `backlog` of each listener that no other serves; then close all of them."""
         self._stop()
         for listener in self._all:
-            if listener.fd not in others_serve:
-                self._accept(listener, backlog)
+            # The kernel wakes one worker for each that connects: the last one may be known to this worker alone.
+            self._accept(listener, 1 if listener.fd in others_serve else backlog)
             listener.close()
         self._all = ()
 
