@@ -1,6 +1,7 @@
 """Paste Deployment: the application that an ini file describes."""
 
 import importlib
+import sysconfig
 import traceback
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -53,7 +54,13 @@ def _deploy() -> Any:
 
 def _refusal(paste: str, wrong: BaseException, library: Path) -> AppLoadError:
     """Say it in one line where the library found fault with the file, else with the application's traceback."""
-    if any(not Path(frame.filename).is_relative_to(library) for frame in frames_of(wrong)):
+    places = [Path(frame.filename) for frame in frames_of(wrong)]
+    if not all(place.is_relative_to(library) or _is_standard(place) for place in places):
         return AppLoadError(f"{paste}: the application cannot be loaded:\n{traceback_of(wrong)}", CANNOT_LOAD)
     what = " ".join("".join(traceback.format_exception_only(wrong)).split())
     return AppLoadError(f"{paste}: {what}", NOT_DESCRIBED)
+
+
+def _is_standard(place: Path) -> bool:
+    """Whether it belongs to the standard library."""
+    return place.is_relative_to(sysconfig.get_path("stdlib")) and "site-packages" not in place.parts

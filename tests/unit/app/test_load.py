@@ -127,7 +127,7 @@ def test_a_type_error_inside_a_factory_is_told_with_its_traceback(folder: Path):
     assert code == 3
     assert f'File "{folder / "hello.py"}"' in message
     assert "TypeError" in message
-    assert "greenhorn/app.py" not in message
+    assert "greenhorn/app/" not in message
 
 
 def test_an_exit_inside_a_factory_is_a_failure():
