@@ -71,8 +71,8 @@ Results = dict[tuple[str, str], Result]
 
 
 def fits(server: Server, workload: Workload) -> bool:
-    """Say whether the server can take part: one thread cannot sleep for 128 clients."""
-    return server.threaded or workload.name != "sleep"
+    """Say whether the server can take part: one thread cannot sleep for 128 clients, and not all have that log."""
+    return (server.threaded or workload.name != "sleep") and (server.logs or not workload.logged)
 
 
 def play(plan: Plan) -> Results:

@@ -43,12 +43,13 @@ class Server:
     """A server by its name, which is that of its package too.
 
     `command` gives the program of the virtual environment and its arguments. `threaded` is False for a server
-    that runs the application in its event loop.
+    that runs the application in its event loop, and `logs` for one that can write gunicorn's access log.
     """
 
     name: str
     command: Callable[[Launch], list[str]]
     threaded: bool = True
+    logs: bool = False
     remark: str = ""
 
 
@@ -107,10 +108,11 @@ def _waitress(launch: Launch) -> list[str]:
 
 
 _ALL = (
-    Server(GREENHORN, _greenhorn),
+    Server(GREENHORN, _greenhorn, logs=True),
     Server(
         "gunicorn",
         _gunicorn,
+        logs=True,
         remark="gthread; without the optional C parser gunicorn_h1c, as pip installs it",
     ),
     Server("granian", _granian, remark="Rust"),
@@ -149,7 +151,9 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
 
     Raises NotServing when its program is missing. Whether it listens already is for the caller to find out.
     """
-    launch = Launch(free_port(), workload.threads, f"benching.applications:{workload.application}")
+    # The file is in the server's own folder, and goes with it.
+    settings = ("--access-logfile", "access.log") if workload.logged else ()
+    launch = Launch(free_port(), workload.threads, f"benching.applications:{workload.application}", settings)
     with launched(server, launch, venv, core, {}) as running:
         yield running
 

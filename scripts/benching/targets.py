@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from benching.workloads import Workload
 
 GUNICORN = "gunicorn"
+LOG_COST = 0.15
+"""The part of the requests per second under `browser` that an access log may cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,8 @@ def judge(results: Results, workloads: list[Workload]) -> list[Verdict]:
     """Hold the results against every promise that concerns one of these workloads."""
     names = [workload.name for workload in workloads]
     verdicts = [_ratio(results, target) for target in TARGETS if target.workload in names]
+    if {"browser", "logged"} <= set(names):
+        verdicts.append(_log_cost(results))
     for name in names:
         verdicts.extend(_conduct(results, name))
     return verdicts
@@ -69,6 +73,18 @@ def _ratio(results: Results, target: Target) -> Verdict:
     if found is None:
         return Verdict(promise, "not measured", None)
     return Verdict(promise, f"{found:.2f} x", found >= target.ratio)
+
+
+def _log_cost(results: Results) -> Verdict:
+    """Give what an access log costs, ours and gunicorn's."""
+    costs = {}
+    for server in (GREENHORN, GUNICORN):
+        found = ratio(results.get((server, "logged")), results.get((server, "browser")))
+        if found is not None:
+            costs[server] = 1 - found
+    told = ", ".join(f"{server} {cost:.0%}" for server, cost in costs.items()) or "not measured"
+    kept = costs[GREENHORN] < LOG_COST if GREENHORN in costs else None
+    return Verdict(f"logged: an access log costs less than {LOG_COST:.0%} of the requests per second", told, kept)
 
 
 def _conduct(results: Results, name: str) -> Iterator[Verdict]:

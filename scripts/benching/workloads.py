@@ -21,7 +21,7 @@ class Workload:
 
     `requests` maps the Host field's value to the requests in wire form: one, or a ring of different ones.
     `application` is a name in `benching.applications`, `answer` the body that it gives. `kept` says that
-    connections stay open.
+    connections stay open. `logged` says that the server writes an access log, in its default format, to a file.
     """
 
     name: str
@@ -33,6 +33,7 @@ class Workload:
     connections: int = 64
     threads: int = 4
     kept: bool = True
+    logged: bool = False
 
 
 def _bare(host: str) -> list[bytes]:
@@ -84,6 +85,14 @@ _ALL = (
         "hello",
         _browser,
         GREETING,
+    ),
+    Workload(
+        "logged",
+        "the same with an access log in a file",
+        "hello",
+        _browser,
+        GREETING,
+        logged=True,
     ),
     Workload("close", "GET with Connection: close, 64 clients", "hello", _closing, GREETING, kept=False),
     Workload(

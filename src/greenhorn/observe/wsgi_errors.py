@@ -55,5 +55,6 @@ class ErrorStream:
 
 
 def stream_handler(log: logging.Logger) -> "logging.StreamHandler[Any] | None":
-    """The first handler of `log` that writes to a stream of text."""
-    return next((handler for handler in log.handlers if isinstance(handler, logging.StreamHandler)), None)
+    """The first handler of `log` that writes to a stream of text; one of the server's before one that was added."""
+    found = [handler for handler in log.handlers if isinstance(handler, logging.StreamHandler)]
+    return next((handler for handler in found if hasattr(handler, "_gunicorn")), found[0] if found else None)
