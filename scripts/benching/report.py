@@ -35,8 +35,10 @@ def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
         f"{f' ({server.remark})' if server.remark else ''}"
         for server in plan.servers
     )
-    "one worker process, four threads (64 for `sleep`), access log only for `logged`; "
-    f"client {machine.wrk_version()}, one thread"
+    threads = (
+        "one worker process, four threads (64 for `sleep`), access log only for `logged`; "
+        f"client {machine.wrk_version()}, one thread"
+    )
     rounds = (
         f"{plan.rounds} round{'s' * (plan.rounds > 1)} over all servers, {plan.seconds} s each after "
         f"{WARM_UP_SECONDS} s of warm-up; medians of the rounds, errors of all rounds together"

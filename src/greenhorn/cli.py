@@ -1,13 +1,14 @@
 """The `greenhorn` command: settings, surroundings, and then the master or a check."""
 
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from greenhorn.app import load_named
 from greenhorn.config import Configuration, load_configuration
 from greenhorn.config.hooks import hook_name
-from greenhorn.errors import AppLoadError, ConfigError
+from greenhorn.errors import AppLoadError, ConfigError, Interrupted
 from greenhorn.master.arbiter import Arbiter
 from greenhorn.master.check import check
 from greenhorn.master.generation import Generation, Load
@@ -37,6 +38,8 @@ def exit_code_of(run: Callable[[], int]) -> int:
     open_standard_streams()
     try:
         return run()
+    except Interrupted as interrupted:
+        return 0 if interrupted.number == signal.SIGTERM else INTERRUPTED
     except KeyboardInterrupt:
         return INTERRUPTED
     except (ConfigError, AppLoadError) as wrong:
@@ -118,7 +121,7 @@ def _start(
             print(
                 "greenhorn: warning: daemon: a service manager that is told of the start wants it off", file=sys.stderr
             )
-        launch = daemonize()
+        launch = daemonize(keep_output=settings.enable_stdio_inheritance)
     try:
         return Arbiter(configuration, read, surroundings, handover, launch, load).run()
     except (ConfigError, AppLoadError) as wrong:

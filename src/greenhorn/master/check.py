@@ -6,10 +6,11 @@ from pathlib import Path
 from greenhorn.errors import ConfigError
 from greenhorn.master.generation import Generation
 from greenhorn.net.listener import check_address, parse_address
+from greenhorn.observe.logger_class import check_logging
 
 
 def check(generation: Generation) -> None:
-    """Check addresses and the pidfile's directory, and load the application. Nothing is listened at.
+    """Check addresses, the pidfile's directory and the logs, and load the application. Nothing is listened at.
 
     A server that runs already with the same settings makes no difference. Raises `ConfigError` that begins with the
     setting's name, and `AppLoadError`. Main thread, in the directory that chdir names.
@@ -20,6 +21,7 @@ def check(generation: Generation) -> None:
     if settings.pidfile is not None:
         _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
     generation.load(settings)
+    check_logging(settings)
 
 
 def _check_directory(setting: str, folder: Path) -> None:

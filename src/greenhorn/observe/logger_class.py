@@ -1,8 +1,10 @@
 """logger_class: from a name, a class or a function to a logger."""
 
+import dataclasses
 import inspect
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, cast
 
 from greenhorn.errors import ConfigError
@@ -64,6 +66,21 @@ def _offered(text: str, distribution: str, name: str) -> Any:
             if not distribution or (point.dist is not None and point.dist.name == distribution):
                 return point.load()
     raise ConfigError(f"logger_class: no package that is installed offers {text!r}; {REMEDY}")
+
+
+def check_logging(settings: Any) -> None:
+    """Find out whether the logs can be written as the settings say, and leave no empty file behind.
+
+    Raises `ConfigError`. Main thread of a process that does not go on to log.
+    """
+    named = [Path(name) for name in (settings.errorlog, settings.accesslog) if name and name != "-"]
+    new = [path for path in named if not path.exists()]
+    try:
+        make_logger(dataclasses.replace(settings, capture_output=False))
+    finally:
+        for path in new:
+            if path.is_file() and not path.stat().st_size:
+                path.unlink()
 
 
 def make_logger(settings: Any) -> Logger:
