@@ -166,6 +166,7 @@ class Arbiter(Server):
         elif self._speaks and self._told_ready and self._stop_at is None:
             self._notifier.status(self._status())
         self._notifier.beat(time.monotonic())
+        self.tell_gauges()
 
     def _status(self) -> str:
         # While workers are exchanged, more serve than there are to be.

@@ -1,12 +1,14 @@
 """The master as hooks know it: what they get as `server`."""
 
 import os
+import time
 from collections.abc import Callable
 from typing import Any
 
 from greenhorn.config import Settings
 from greenhorn.errors import ConfigError
 from greenhorn.master.fleet import Fleet, call_hook
+from greenhorn.master.gauges import Gauges
 from greenhorn.master.generation import Generation
 from greenhorn.master.handover import Handover
 from greenhorn.net.listener import Listener
@@ -29,6 +31,7 @@ class Server:
     def __init__(self) -> None:
         self.pid = os.getpid()
         self._counted = False
+        self._gauges = Gauges()
 
     @property
     def num_workers(self) -> int:
@@ -91,6 +94,11 @@ class Server:
     def master_name(self) -> str:
         """Which of two masters this is."""
         return "Master.2" if self.handover.predecessor else "Master"
+
+    def tell_gauges(self) -> None:
+        """Send what the master measures to StatsD, if there is one and it is time to."""
+        listeners = self.LISTENERS if self.cfg.enable_backlog_metric else ()
+        self._gauges.tell(self.log.statsd, time.monotonic(), self.fleet.serving(), listeners)
 
     def call(self, name: str, *arguments: Any) -> None:
         """Call a hook of the present generation; raises `ConfigError` if it fails."""

@@ -9,6 +9,7 @@ from typing import Any, cast
 
 from greenhorn.errors import ConfigError
 from greenhorn.observe.logger import Logger
+from greenhorn.observe.metered import meter, statsd_of
 from greenhorn.observe.outlets import Outlets
 
 OWN_NAMES = frozenset(
@@ -85,6 +86,14 @@ def check_logging(settings: Any) -> None:
 
 def make_logger(settings: Any) -> Logger:
     """The logger that the settings describe, which takes the place of the one before. Raises `ConfigError`."""
+    log = _unmetered_logger(settings)
+    statsd = statsd_of(settings)
+    if statsd is not None:
+        meter(log, statsd)
+    return log
+
+
+def _unmetered_logger(settings: Any) -> Logger:
     try:
         found = find_logger_class(settings.logger_class)
         install = getattr(found, "install", None)

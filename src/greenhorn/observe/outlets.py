@@ -5,6 +5,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any
 
+from greenhorn.observe.statsd import StatsD
 from greenhorn.observe.wsgi_errors import ErrorStream, stream_handler
 
 NAMES = {"greenhorn.error": "gunicorn.error", "greenhorn.access": "gunicorn.access"}
@@ -27,6 +28,8 @@ class Outlets:
 
     error_log: logging.Logger
     access_log: logging.Logger
+    statsd: StatsD | None = None
+    """Where the metrics of this process go."""
 
     @property
     def stream(self) -> ErrorStream:

@@ -19,6 +19,7 @@ from greenhorn.net.state import State
 from greenhorn.observe.access import AccessFile, AccessLog, DirectLog, Excluded
 from greenhorn.observe.formats import format_in_use
 from greenhorn.observe.logger import Logger
+from greenhorn.observe.metered import metered
 from greenhorn.observe.request_id import RequestIds
 from greenhorn.observe.routed import RoutedLog
 from greenhorn.workers.hooked import stand_in
@@ -79,7 +80,7 @@ def access_log(settings: Settings, log: Logger, file: AccessFile | None, waiting
 
 def attach_access_log(service: Service, settings: Settings, file: AccessFile | None, waiting: Sized = ()) -> None:
     """Let the turns tell the access log of each answer, and do what it needs for that."""
-    service.access = access = access_log(settings, service.log, file, waiting)
+    service.access = access = metered(service.log, access_log(settings, service.log, file, waiting))
     service.clocked = access is not None and access.tells_durations
     service.identify = None
     if access is not None and access.tells_id and settings.request_id_header:
