@@ -101,6 +101,8 @@ class Reload:
     def bring_back(self) -> None:
         """Let as many workers come back as were withdrawn, if they were."""
         if self._withdrawn is not None:
+            self._target_before = self._withdrawn  # also if what is tried is given up
+            self._server.fleet.want_meanwhile(self._withdrawn)
             self._server.num_workers, self._withdrawn = self._withdrawn, None
 
     def _count_anew(self, before: Settings) -> None:
@@ -141,8 +143,8 @@ class Reload:
         if server.generation is not before:
             with contextlib.suppress(ConfigError):
                 self._take_over(before)
-            if server.num_workers == self._target_wanted:  # else TTIN or TTOU came meanwhile
-                server.fleet.target = self._target_before
+            # What TTIN and TTOU made of it meanwhile stays.
+            server.fleet.target = max(0, self._target_before + server.num_workers - self._target_wanted)
 
     def keep(self, generation: Generation, inherited: Iterable[Listener]) -> None:
         """Close the inherited sockets that the first generation does not listen at."""

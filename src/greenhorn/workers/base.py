@@ -161,7 +161,7 @@ class Worker:
         except (AppLoadError, ConfigError) as error:
             self.log.stay()
             return self.fail(str(error), getattr(error, "exit_code", BOOT_FAILED))
-        except (Exception, SystemExit):  # noqa: BLE001 - it is told
+        except BaseException:  # noqa: BLE001 - it is told; no Ctrl-C, which `_leave` catches
             self.log.stay()
             return self.fail(traceback.format_exc().rstrip())
         self.log.stay()
