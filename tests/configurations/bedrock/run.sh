@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gunicorn wsgi.app:application --config wsgi/config.py

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gunicorn -c example_config.py test:app

@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gunicorn --config gunicorn_config.py app:application

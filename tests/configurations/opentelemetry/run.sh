@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gunicorn app -c gunicorn.config.py --reload-extra-file settings.toml

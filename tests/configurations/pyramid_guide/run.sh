@@ -1,0 +1,2 @@
+#!/bin/sh
+exec gunicorn --paste production.ini

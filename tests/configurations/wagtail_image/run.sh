@@ -1,0 +1,2 @@
+#!/bin/sh
+set -xe; exec gunicorn mysite.wsgi:application
