@@ -1,5 +1,6 @@
 """Applications that bring their configuration, up to the point where they serve."""
 
+import re
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,6 +13,8 @@ from greenhorn.app.base import Application, BaseApplication
 from greenhorn.app.wsgiapp import WSGIApplication
 from greenhorn.config import Settings
 from greenhorn.errors import AppLoadError, ConfigError
+
+EMBEDDING = Path(__file__).resolve().parents[3] / "docs" / "embedding.md"
 
 
 def served(environ: object, start_response: object) -> list[bytes]:
@@ -63,6 +66,14 @@ def exit_of(make: Callable[[], object], capsys: pytest.CaptureFixture[str]) -> t
 
 
 # BaseApplication.
+
+
+def test_the_example_of_the_documentation_works():
+    [example] = re.findall(r"```python\n(.+?)```", EMBEDDING.read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"__name__": "example"}
+    exec(compile(example, "example", "exec"), names)
+    shop = names["Shop"](names["hello"], {"bind": "127.0.0.1:8000", "workers": 2})
+    assert (shop.cfg.workers, shop.cfg.bind, shop.wsgi()) == (2, ("127.0.0.1:8000",), names["hello"])
 
 
 def test_options_are_settings_and_what_is_none_of_them_is_left_out():
