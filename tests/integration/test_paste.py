@@ -115,6 +115,15 @@ def test_with_preload_the_master_loads_it(server: StartServer, ini: Path):
     assert answer(running)["size"] == "3"
 
 
+def test_a_check_loads_the_application(server: StartServer, ini: Path):
+    good = paste(server, ini, "--check-config", ready=False)
+    bad = paste(server, f"{ini}#elsewhere", "--check-config", ready=False)
+    assert (good.wait(), good.log()) == (0, "")
+    assert bad.wait() == 1
+    assert len(bad.log().splitlines()) == 1
+    assert "No section 'elsewhere'" in bad.log()
+
+
 def test_a_section_that_there_is_not_ends_the_start(server: StartServer, ini: Path):
     running = paste(server, f"{ini}#elsewhere", ready=False)
     assert running.wait() == 4

@@ -70,8 +70,8 @@ class Seat(Worker):
     taken: ClassVar[list["Seat"]] = []
     """Every one whose end is open."""
 
-    def __init__(self, *arguments: Any) -> None:
-        super().__init__(*arguments)
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
         self.taken.append(self)
         self.end = self.channel.dup()
         self.end.setblocking(False)

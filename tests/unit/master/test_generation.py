@@ -226,6 +226,25 @@ def test_an_application_that_was_loaded_stays_and_another_one_is_loaded(applied:
     assert other.app is sys.modules["applied"].other
 
 
+def test_an_application_that_is_loaded_otherwise_needs_no_name_and_stays_as_well(applied: Logger):
+    made: list[Settings] = []
+
+    def load(settings: Settings) -> Any:
+        made.append(settings)
+        return served
+
+    def served() -> None:
+        """Stand in for an application."""
+
+    settings = Settings(preload_app=True)
+    first = Generation.of(settings, load)
+    first.preload(None, applied)
+    second = Generation.of(Settings(preload_app=True, workers=2), load)
+    second.preload(first, applied)
+    assert first.app is second.app is served
+    assert made == [settings]
+
+
 def test_an_application_that_cannot_be_loaded_is_an_error(applied: Logger):
     one = make(wsgi_app="applied:missing", preload_app=True)
     with pytest.raises(AppLoadError, match="missing"):
