@@ -12,19 +12,22 @@ from typing import Any
 
 from greenhorn.config.parsers import path, text
 
-OWN_LOGGER = "greenhorn.observe.logger.Logger"
+OWN_LOGGER = "greenhorn.glogging.Logger"
 STATSD_PORT = 8125
 MOST_PORT = 65535
 
-_GUNICORN_LOGGERS = {
+_OTHER_NAMES = {
     "gunicorn.glogging.Logger",
     "gunicorn.glogging:Logger",
+    "greenhorn.glogging:Logger",
+    "greenhorn.observe.logger.Logger",
+    "greenhorn.observe.logger:Logger",
     "gunicorn.instrument.statsd.Statsd",
     "gunicorn.instrument.statsd:Statsd",
     "simple",
     "egg:gunicorn#simple",
 }
-"""What gunicorn calls its own loggers; metrics are no matter of the logger here."""
+"""What else the one logger is called; metrics are no matter of the logger here."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HOST_PORT = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\[\]:/#\s]+)(?::([0-9]{1,5}))?")
 _CLASS_NAME = re.compile(r"egg:\S+#\S+|(?:[^\W\d]\w*[.:])*[^\W\d][\w-]*")
@@ -61,12 +64,12 @@ def logger_class(value: object) -> str | Callable[..., Any]:
         return OWN_LOGGER
     if isinstance(value, str):
         name = value.strip()
-        if name in _GUNICORN_LOGGERS:
+        if name in _OTHER_NAMES:
             return OWN_LOGGER
         if _CLASS_NAME.fullmatch(name):
             return name
     elif callable(value):
-        if f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}" in _GUNICORN_LOGGERS:
+        if f"{getattr(value, '__module__', '')}.{getattr(value, '__qualname__', '')}" in _OTHER_NAMES:
             return OWN_LOGGER
         return value
     raise ValueError(f"must be a class, or its name as MODULE.NAME or MODULE:NAME, such as {OWN_LOGGER}")

@@ -58,6 +58,7 @@ class Reload:
             if abandoned.access is not None and abandoned.access is not before.access:
                 abandoned.access.close()
         generation: Generation | None = None
+        configuration: Configuration | None = None
         try:
             self._surroundings.leave()
             configuration = self._read()
@@ -73,7 +74,8 @@ class Reload:
             server.call("on_reload")
         except BaseException as error:  # noqa: BLE001 - whatever it is, the old generation goes on
             known = isinstance(error, (ConfigError, AppLoadError))
-            self.go_back(generation, str(error) if known else traceback.format_exc().rstrip())
+            why = str(error) if known else traceback.format_exc().rstrip()
+            self.go_back(generation, configuration.sourced(why) if configuration else why)
             return
         self._keep_sockets((before, generation))
         fleet.attempt(generation, self._target_before)

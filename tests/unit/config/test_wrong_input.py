@@ -232,6 +232,11 @@ STARTS = [
     in_file("bind = 'no-such-host.invalid:0'", "has no address here", told="bind: cannot listen at no-such-host"),
     in_file("pidfile = '/no-such/pid'", "create it, or name another", told="pidfile: "),
     in_file("errorlog = '/no-such/error.log'", "No such file or directory", told="errorlog: "),
+    in_file("logconfig = '/no-such.ini'", "as logging.config.fileConfig takes it", told="logconfig: there is no file"),
+    in_file("logconfig_json = '/no-such.json'", "name a JSON file", told="logconfig_json: cannot read"),
+    in_file("logconfig_dict = {'version': 2}", "see logging.config.dictConfig", told="logconfig_dict: "),
+    in_file("logger_class = 'no_such.Logger'", "name a class as MODULE.CLASS", told="logger_class: cannot import"),
+    in_file("logger_class = 'logging.Handlr'", "name a class as MODULE.CLASS", told="logger_class: 'logging' has no"),
     in_file("accesslog = '/no-such/access.log'", "No such file or directory", told="accesslog: "),
 ]
 
