@@ -1,9 +1,9 @@
 """The error log and the stream that applications write to."""
 
+import io
 import logging
 import re
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,16 +14,6 @@ from greenhorn.observe.logger import LEVELS, Logger
 from unit.net.waiting import DEADLINE
 
 LINE = re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d{4}\] \[\d+\] \[([A-Z]+)\] (.*)")
-
-
-@pytest.fixture(autouse=True)
-def error_log() -> Iterator[None]:
-    """Leave no handler behind that writes to a test's files."""
-    yield
-    logger = logging.getLogger("greenhorn.error")
-    for handler in list(logger.handlers):
-        logger.removeHandler(handler)
-        handler.close()
 
 
 def test_a_line_has_time_process_level_and_message(tmp_path: Path):
@@ -69,9 +59,15 @@ def test_a_dash_is_the_standard_error_stream(capsys: pytest.CaptureFixture[str])
     assert "[INFO] told\nwritten\n" in error
 
 
-def test_messages_go_to_no_other_logger(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info")).error("alone")
-    assert caplog.records == []
+def test_messages_go_to_no_other_logger(tmp_path: Path):
+    stream = io.StringIO()
+    handler = logging.StreamHandler(stream)
+    logging.root.addHandler(handler)
+    try:
+        Logger(Settings(errorlog=str(tmp_path / "error.log"), loglevel="info")).error("alone")
+    finally:
+        logging.root.removeHandler(handler)
+    assert stream.getvalue() == ""
 
 
 def test_a_second_logger_takes_the_place_of_the_first(tmp_path: Path):
@@ -186,7 +182,7 @@ def test_a_log_that_cannot_be_opened_anew_goes_on_in_the_old_file(tmp_path: Path
 
 def test_the_standard_error_stream_is_not_opened_anew(capsys: pytest.CaptureFixture[str]):
     log = Logger(Settings(errorlog="-", loglevel="info"))
-    assert log.path == ""
+    assert log.paths == []
     log.reopen_files()
     log.info("told")
     assert "told" in capsys.readouterr().err
