@@ -25,7 +25,10 @@ CONFIG_DEFAULTS: dict[str, Any] = {
     },
     "formatters": {"generic": {"class": "logging.Formatter", "format": ERROR_FORMAT, "datefmt": TIME_FORMAT}},
 }
-"""What a dict configuration is laid over: each key of the user's replaces all that stands here under it."""
+"""What a dict configuration is laid over: each key of the user's replaces all that stands here under it.
+
+What then names a handler that is not there any more goes as well.
+"""
 
 
 def is_configured(settings: Any) -> bool:
@@ -58,9 +61,21 @@ def _read_json(path: str) -> Mapping[str, Any]:
 def _apply(origin: str, given: Mapping[str, Any]) -> None:
     try:
         # A copy: dictConfig changes what it is given, and a reload that fails applies the old one again.
-        logging.config.dictConfig(_copied({**CONFIG_DEFAULTS, **given}))
+        logging.config.dictConfig(_copied(_laid_over_defaults(given)))
     except Exception as error:  # whatever the classes raise that it names
         raise ConfigError(f"{origin}: {_reason(error)}; see logging.config.dictConfig in Python's manual") from error
+
+
+def _laid_over_defaults(given: Mapping[str, Any]) -> dict[str, Any]:
+    laid = {**CONFIG_DEFAULTS, **given}
+    if "formatters" in given and isinstance(given["formatters"], Mapping):
+        laid["formatters"] = {**CONFIG_DEFAULTS["formatters"], **given["formatters"]}
+    there = laid["handlers"] if isinstance(laid["handlers"], Mapping) else {}
+    if "root" not in given and not set(laid["root"]["handlers"]) <= set(there):
+        del laid["root"]
+    if "loggers" not in given:
+        laid["loggers"] = {name: log for name, log in laid["loggers"].items() if set(log["handlers"]) <= set(there)}
+    return laid
 
 
 def _copied(value: Any) -> Any:

@@ -92,6 +92,17 @@ def test_a_configuration_is_laid_over_gunicorns_defaults(capfd: pytest.CaptureFi
     assert (tmp_path / "error.log").read_text() == ""
 
 
+def test_defaults_whose_handlers_were_replaced_go_as_well(tmp_path: Path):
+    given = to_file(tmp_path / "dict.log", "gunicorn.error")
+    del given["root"]
+    make_logger(Settings(logconfig_dict=given)).info("told")
+    assert (tmp_path / "dict.log").read_text() == "dict: told\n"
+    del given["loggers"]
+    log = make_logger(Settings(errorlog=str(tmp_path / "error.log"), logconfig_dict=given))
+    log.error("here")
+    assert "here" in (tmp_path / "error.log").read_text()
+
+
 def test_a_dict_comes_before_json_and_that_before_a_file(tmp_path: Path):
     (tmp_path / "log.ini").write_text(INI)
     (tmp_path / "log.json").write_text(json.dumps(to_file(tmp_path / "json.log", "gunicorn.error", word="json")))
