@@ -104,7 +104,11 @@ def _start(
         print(f"greenhorn: warning: {warning}", file=sys.stderr)
     surroundings.enter(settings)
     if settings.print_config:
-        print("\n".join(listing(configuration)), flush=True)
+        try:
+            print("\n".join(listing(configuration)), flush=True)
+        except BrokenPipeError:  # as of `| head`
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return 1
     unnamed = load is load_named and settings.wsgi_app is None and settings.paste is None
     if unnamed and settings.print_config and not settings.check_config:
         return 0

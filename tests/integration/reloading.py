@@ -1,5 +1,6 @@
 """A site whose application and configuration file are written anew while it runs, and how its workers are exchanged."""
 
+import re
 import signal
 from pathlib import Path
 
@@ -25,7 +26,10 @@ def application(environ, start_response):
 
 def start_reloadable(server: StartServer, app: str, *arguments: str, config: str = "", **options: object) -> Server:
     """Start the application `app` with a configuration file; both may be written anew."""
-    return server(None, *arguments, app_source=app, config=config, env=FRESH, **options)
+    site = server(None, *arguments, app_source=app, config=config, env=FRESH, **options)
+    if options.get("ready", True) and (found := re.search(r"^workers = (\d+)", config, re.MULTILINE)):
+        wait_until(lambda: len(READY.findall(site.log())) >= int(found[1]), what="all workers")
+    return site
 
 
 def write_app(site: Server, text: str) -> None:

@@ -24,6 +24,7 @@ from greenhorn.master.signals import DUMP, Signals
 from greenhorn.master.surroundings import Surroundings
 from greenhorn.master.systemd import Notifier, activated_sockets
 from greenhorn.net.listener import Address, adopt
+from greenhorn.observe.access import reopen_logs
 from greenhorn.observe.logger_class import make_logger
 from greenhorn.workers.base import BOOT_FAILED, Worker
 
@@ -201,12 +202,7 @@ class Arbiter(Server):
                 self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
 
     def _reopen_logs(self) -> None:
-        try:
-            self.log.reopen_files()
-            if self.generation.access is not None:
-                self.generation.access.reopen()
-        except OSError as error:
-            self.log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said
+        reopen_logs(self.log, self.generation.access)
         self.generation.hand_files_over(self.log)
         self.fleet.tell_ready(signal.SIGUSR1)
 

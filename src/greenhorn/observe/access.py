@@ -113,7 +113,7 @@ class AccessFile:
                 rest = rest[self._write_some(rest) :]
         except OSError:
             pass
-        self._is_cut = len(rest) < len(lines) and bool(rest)
+        self._is_cut = bool(rest) and (self._is_cut or len(rest) < len(lines))
 
     def _write_some(self, data: bytes) -> int:
         try:
@@ -193,3 +193,13 @@ class DirectLog:
                 self._file.write(text.encode("utf-8", "backslashreplace"))
             finally:
                 writing.release()
+
+
+def reopen_logs(log: Any, access: AccessFile | None) -> None:
+    """Open the log files anew, after they were renamed; say which cannot be opened. Master and workers."""
+    for reopen in (log.reopen_files, access.reopen if access is not None else None):
+        try:
+            if reopen is not None:
+                reopen()
+        except OSError as error:
+            log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said

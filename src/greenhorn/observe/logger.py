@@ -1,5 +1,6 @@
 """The logger of a process: gunicorn's method names, attributes and line format over the standard library's logging."""
 
+import contextlib
 import logging
 import os
 import sys
@@ -83,7 +84,8 @@ class Logger(Outlets):
                 self._set_syslog_handler(self.access_log, cfg, self.syslog_fmt, "access")
         if logconfig.is_configured(cfg):
             self._configure(cfg)
-        for directive in self.form.unknown:
+        # One that makes atoms of its own has more of them.
+        for directive in self.form.unknown if type(self).atoms is Logger.atoms else ():
             self.warning("access_log_format: there is no atom %s; a - stands for it", directive)
 
     def _configure(self, cfg: Any) -> None:
@@ -244,7 +246,8 @@ class Logger(Outlets):
             handler.acquire()
             try:
                 if handler.stream is not None:
-                    handler.flush()
+                    with contextlib.suppress(OSError, ValueError):  # a full disk: the new file may have another one
+                        handler.flush()
                     with open(handler.baseFilename, "ab") as new:  # noqa: PTH123 - text in
                         os.dup2(new.fileno(), handler.stream.fileno(), inheritable=False)
             except OSError as error:

@@ -31,6 +31,8 @@ class ErrorStream:
                 stream = handler.stream = handler._open()  # noqa: SLF001 - as FileHandler.emit does
             stream.write(text)
             handler.flush()
+        except OSError:
+            pass  # a full disk must not cost answers
         finally:
             handler.release()
         return len(text)

@@ -18,7 +18,7 @@ from greenhorn.app import load_named
 from greenhorn.config import Settings
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
-from greenhorn.observe.access import AccessFile
+from greenhorn.observe.access import AccessFile, reopen_logs
 from greenhorn.observe.logger import Logger
 from greenhorn.workers import spew
 from greenhorn.workers.composition import attach_access_log, build_service, flush_access_log
@@ -319,13 +319,8 @@ class Worker:
         self.quit()
 
     def _reopen_logs(self) -> None:
-        try:
-            self.log.reopen_files()
-            if self.access is not None:
-                self.access.reopen()
-            self._leave_stacks()
-        except OSError as error:
-            self.log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said
+        reopen_logs(self.log, self.access)
+        self._leave_stacks()
 
     # What a worker class does with its own loop.
 
