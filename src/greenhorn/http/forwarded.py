@@ -160,6 +160,8 @@ def read_node(text: str) -> Client | None:
         raise _malformed() from None
     if "%" in address:  # a zone means nothing on another machine
         raise _malformed()
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        parsed = parsed.ipv4_mapped
     return str(parsed), port
 
 

@@ -170,14 +170,14 @@ _CRC_TABLE = tuple(map(_crc_of_byte, range(256)))
 def scheme_from_proxy(fields: Mapping[str, str], secure_scheme_fields: Mapping[str, str]) -> str | None:
     """The scheme that a trusted proxy's fields tell, or None if none of them is there.
 
-    `secure_scheme_fields` maps environ keys to the value that means https; any other value means http. Raises
-    `HTTPError` 400 when two of them disagree.
+    `secure_scheme_fields` maps environ keys to the value that means https, as does a list of nothing else, which is
+    what several proxies make of it; any other value means http. Raises `HTTPError` 400 when two of them disagree.
     """
     scheme = None
     for key, secure in secure_scheme_fields.items():
         value = fields.get(key)
         if value is not None:
-            told = "https" if value == secure else "http"
+            told = "https" if value == secure or {part.strip() for part in value.split(",")} == {secure} else "http"
             if scheme is not None and told != scheme:
                 raise HTTPError(400, "the fields that tell the scheme contradict each other")
             scheme = told

@@ -13,8 +13,12 @@ from greenhorn.observe.lines import Answered, Asked, Timed, compile_line
 
 MOST_LINES = 64
 """Lines that are written at once at most."""
+MOST_WAITING = 10000
+"""Lines that wait for a reader who has stalled; beyond that the oldest are lost."""
 PATIENCE = 1.0
 """Seconds that a pipe or terminal may be full before lines are lost."""
+PIECE = 4096
+"""Bytes that a pipe takes at once from several processes without mixing them (PIPE_BUF of Linux)."""
 
 
 class Unread(NamedTuple):
@@ -84,6 +88,10 @@ class AccessFile:
                 "standard output"
             ) from error
         self._is_cut = False
+        self._stalled = False
+        """Whether nobody read the standard output when it was written to last."""
+        self._poll = select.poll()
+        self._poll.register(self._fd, select.POLLOUT)
 
     def _open(self) -> int:
         return os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
@@ -104,7 +112,20 @@ class AccessFile:
             os.close(self._fd)
 
     def write(self, lines: bytes) -> None:
-        """Write whole lines in one piece; what finds no room is lost, since a full disk must not cost answers."""
+        """Write whole lines in one piece, one thread at a time.
+
+        What finds no room is lost: neither a full disk nor a reader who has stalled may cost answers.
+        """
+        if self.path:
+            self._write_whole(lines)
+            return
+        for piece in pieces(lines):
+            self._stalled = not self._poll.poll(0 if self._stalled else PATIENCE * 1000)
+            if self._stalled:
+                return
+            self._write_whole(piece)
+
+    def _write_whole(self, lines: bytes) -> None:
         if self._is_cut:
             lines = b"\n" + lines
         rest = lines
@@ -119,11 +140,21 @@ class AccessFile:
         try:
             return os.write(self._fd, data)
         except BlockingIOError:  # somebody who has the standard output as well does not want to wait for it
-            poll = select.poll()
-            poll.register(self._fd, select.POLLOUT)
-            if not poll.poll(PATIENCE * 1000):
+            if not self._poll.poll(PATIENCE * 1000):
                 raise
             return 0
+
+
+def pieces(lines: bytes) -> list[bytes]:
+    """Whole lines in pieces that a pipe takes at once, as far as each line is no longer than that itself."""
+    if len(lines) <= PIECE:
+        return [lines]
+    found = [b""]
+    for line in lines.splitlines(keepends=True):
+        if found[-1] and len(found[-1]) + len(line) > PIECE:
+            found.append(b"")
+        found[-1] += line
+    return found
 
 
 class Excluded:
@@ -163,7 +194,7 @@ class DirectLog:
         self._file = file
         self._line = compile_line(form, strict=strict)
         self._excluded = excluded or None
-        self._lines: deque[str] = deque()
+        self._lines: deque[str] = deque(maxlen=MOST_WAITING)
         self._writing = threading.Lock()
         self._waiting = waiting
 

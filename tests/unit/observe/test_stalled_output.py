@@ -1,0 +1,50 @@
+"""The access log on a standard output that nobody reads, and in a pipe that several processes write to."""
+
+import os
+import subprocess
+import sys
+
+from greenhorn.observe.access import MOST_WAITING, PIECE, pieces
+
+STALLED = """
+import os, sys, time
+from greenhorn.observe.access import AccessFile
+file = AccessFile("-")
+line = b"x" * 99 + b"\\n"
+began = time.monotonic()
+for _ in range(2000):
+    file.write(line)
+sys.stderr.write(f"{time.monotonic() - began}")
+"""
+
+
+def test_a_standard_output_that_nobody_reads_costs_a_moment_once_and_no_more():
+    reader, writer = os.pipe()
+    try:
+        command = [sys.executable, "-c", STALLED]
+        done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, timeout=30)
+        assert done.returncode == 0, done.stderr
+        assert 1.0 <= float(done.stderr) < 10.0
+        os.set_blocking(reader, False)
+        kept = os.read(reader, 1 << 20)
+        assert kept.count(b"\n") * 100 == len(kept) < 2000 * 100, "what there was room for is whole"
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
+def test_lines_go_in_pieces_that_a_pipe_takes_at_once():
+    lines = b"".join(b"%d %s\n" % (number, b"x" * (number * 37 % 900)) for number in range(100))
+    found = pieces(lines)
+    assert b"".join(found) == lines
+    assert all(piece.endswith(b"\n") and len(piece) <= PIECE for piece in found)
+    assert len(found) < 100
+
+
+def test_a_line_that_is_longer_than_a_piece_is_a_piece():
+    assert pieces(b"a\n" + b"x" * PIECE + b"\nb\n") == [b"a\n", b"x" * PIECE + b"\n", b"b\n"]
+    assert pieces(b"") == [b""]
+
+
+def test_lines_that_wait_are_bounded():
+    assert 1000 <= MOST_WAITING <= 100_000
