@@ -232,5 +232,5 @@ def reopen_logs(log: Any, access: AccessFile | None) -> None:
         try:
             if reopen is not None:
                 reopen()
-        except OSError as error:
+        except (OSError, ValueError) as error:
             log.error("Cannot open a log file anew: %s; the old one is written to", error)  # noqa: TRY400 - said

@@ -238,10 +238,10 @@ class Logger(Outlets):
     def reopen_files(self) -> None:
         """Write to the files that have the names now, after those that had them were renamed.
 
-        Threads may log meanwhile: descriptors stay the same. Raises `OSError` for the first that cannot be opened,
-        when the others were.
+        Threads may log meanwhile: descriptors stay the same. Raises `OSError`, or `ValueError` for a stream that
+        somebody has closed, for the first that cannot be opened, when the others were.
         """
-        failure: OSError | None = None
+        failure: Exception | None = None
         for handler in file_handlers():
             handler.acquire()
             try:
@@ -250,7 +250,7 @@ class Logger(Outlets):
                         handler.flush()
                     with open(handler.baseFilename, "ab") as new:  # noqa: PTH123 - text in
                         os.dup2(new.fileno(), handler.stream.fileno(), inheritable=False)
-            except OSError as error:
+            except (OSError, ValueError) as error:  # ValueError: somebody has closed the stream
                 failure = failure or error
             finally:
                 handler.release()

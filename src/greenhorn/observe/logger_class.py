@@ -2,6 +2,7 @@
 
 import dataclasses
 import inspect
+import os
 from importlib import import_module
 from importlib.metadata import entry_points
 from pathlib import Path
@@ -99,6 +100,10 @@ def _unmetered_logger(settings: Any) -> Logger:
         install = getattr(found, "install", None)
         if install is not None:
             install()
+        if not issubclass(found, Logger):  # one of gunicorn's own, which takes the ids for numbers
+            ids = {"user": os.geteuid(), "group": os.getegid()}
+            unset = {name: number for name, number in ids.items() if getattr(settings, name) is None}
+            settings = dataclasses.replace(settings, **unset)
         return found(settings)
     except ConfigError:
         raise

@@ -1,6 +1,7 @@
 """The table itself: names, flags, defaults, and the page that is written from it."""
 
 import dataclasses
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -96,3 +97,12 @@ def test_the_settings_page_is_what_the_table_says():
     command = [sys.executable, str(ROOT / "scripts" / "settings-doc"), "--check"]
     finished = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
     assert (finished.returncode, finished.stderr) == (0, "")
+
+
+def test_settings_have_what_hooks_written_for_gunicorn_ask_of_cfg():
+    cfg = Settings(raw_env=("A=1", "B=x=y"), bind=("127.0.0.1:80",), user=7)
+    assert cfg.env == {"A": "1", "B": "x=y"}
+    assert (cfg.uid, cfg.gid) == (7, os.getegid())
+    assert cfg.address == ("127.0.0.1:80",)
+    assert (cfg.is_ssl, Settings(certfile="c.pem").is_ssl) == (False, True)
+    assert cfg.worker_class_str == "gthread"

@@ -228,3 +228,22 @@ def test_no_line_is_lost_while_threads_write_and_the_file_is_exchanged(tmp_path:
     assert len(lines) == 2400
     wanted = {f"{name * 20} {number}" for name in "abcd" for number in range(300)}
     assert {re.sub(r"^\[.*\] ", "", line) for line in lines} == wanted
+
+
+def test_a_stream_that_somebody_has_closed_keeps_no_other_log_from_being_opened_anew(tmp_path: Path):
+    path, other = tmp_path / "error.log", tmp_path / "other.log"
+    log = Logger(Settings(errorlog=str(path)))
+    handler = logging.FileHandler(other)
+    handler.stream.close()
+    third = logging.getLogger("unit.closed")
+    third.addHandler(handler)
+    try:
+        path.rename(tmp_path / "error.log.1")
+        with pytest.raises(ValueError, match="closed file"):
+            log.reopen_files()
+        log.warning("after")
+        assert "after" in path.read_text()
+    finally:
+        third.removeHandler(handler)
+        handler.stream = None
+        handler.close()

@@ -1,5 +1,6 @@
 """The table of all settings, by section, and the record that they make up."""
 
+import os
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,8 +65,39 @@ class Settings(
 ):
     """Every setting with its value: lists are tuples, times are whole seconds, sizes are bytes.
 
-    `Settings()` is the table's defaults; `Settings(workers=2)` changes one.
+    `Settings()` is the table's defaults; `Settings(workers=2)` changes one. The properties are what hooks and logger
+    classes that were written for gunicorn ask of `cfg` beside.
     """
+
+    @property
+    def uid(self) -> int:
+        """The user id that the workers have."""
+        return os.geteuid() if self.user is None else self.user
+
+    @property
+    def gid(self) -> int:
+        """The group id that the workers have."""
+        return os.getegid() if self.group is None else self.group
+
+    @property
+    def address(self) -> tuple[str, ...]:
+        """The addresses, as they were asked for."""
+        return self.bind
+
+    @property
+    def env(self) -> dict[str, str]:
+        """The variables of `raw_env`."""
+        return dict(assignment.split("=", 1) for assignment in self.raw_env)
+
+    @property
+    def is_ssl(self) -> bool:
+        """Whether connections are encrypted."""
+        return bool(self.certfile or self.keyfile)
+
+    @property
+    def worker_class_str(self) -> str:
+        """The name of the worker class."""
+        return str(self.worker_class)
 
 
 ROWS: dict[str, Row] = rows(TABLES)
