@@ -106,26 +106,27 @@ def text_of(value: object) -> str:
         return "-"
 
 
-def _clock(form: str) -> Callable[..., str]:
-    """A function that returns the local time, now or at a given one, in this form; it is made once a second."""
-    made = (-1, "")
-    now = time.time
+def _clock(form: str, made: list[tuple[int, str]]) -> Callable[..., str]:
+    """A function that returns the local time, now or at a given one, in this form; it is made once a second.
+
+    The only item of `made` is the second and the text that were made last.
+    """
 
     def tell(at: float = 0.0) -> str:
-        nonlocal made
-        second = int(at or now())
-        known = made
+        second = int(at or time.time())
+        known = made[0]
         if known[0] != second:
-            made = known = (second, time.strftime(form, time.localtime(second)))
+            made[0] = known = (second, time.strftime(form, time.localtime(second)))
         return known[1]
 
     return tell
 
 
-clf_time = _clock("[%d/%b/%Y:%H:%M:%S %z]")
+clf_made = [(-1, "")]
+clf_time = _clock("[%d/%b/%Y:%H:%M:%S %z]", clf_made)
 """[05/Nov/2026:09:30:00 +0100], as gunicorn has it."""
-_seconds = _clock("%Y-%m-%dT%H:%M:%S")
-_zone = _clock("%z")
+_seconds = _clock("%Y-%m-%dT%H:%M:%S", [(-1, "")])
+_zone = _clock("%z", [(-1, "")])
 
 
 def iso_time() -> str:
@@ -138,7 +139,7 @@ EXPRESSIONS = {
     "h": 'environ.get("REMOTE_ADDR") or "-"',
     "l": '"-"',
     "u": 'user_of(fields) if "HTTP_AUTHORIZATION" in fields else "-"',
-    "t": "clf_time()",
+    "t": "clf_made[0][1] if clf_made[0][0] == int(time()) else clf_time()",
     "z": "iso_time()",
     "r": 'f"{head.method} {head.target} {head.version}" if head.method else head.request_line',
     "m": 'head.method or "-"',
@@ -224,13 +225,16 @@ def _source(form: Format, strict: bool) -> str:
 
 def _escaping(atoms: list[tuple[str, Piece]], strict: bool) -> list[str]:
     chosen = [(name, piece) for name, piece in atoms if piece.atom not in OURS and piece.known]
-    received = [name for name, piece in chosen if not strict and _is_received(piece)]
-    foreign = [name for name, _ in chosen if name not in received]
+    if not chosen:
+        return []
+    foreign = [name for name, piece in chosen if strict or not _is_received(piece)]
     # Cheaper than escaping each: nearly always there is nothing to escape.
-    clean = "text.isascii() and '\"' not in text and '\\\\' not in text"
+    clean = ["head.method", "text.isascii()", *(f"{character!r} not in text" for character in '"\\\t')]
+    clean += [f"{name}.isprintable()" for name in foreign]
     rows = [
-        *_unless(received, f"head.method and {clean} and '\\t' not in text"),
-        *_unless(foreign, f"{clean} and text.isprintable()"),
+        f"text = {' + '.join(name for name, _ in chosen)}",
+        f"if not ({' and '.join(clean)}):",
+        *(f"    {name} = escape({name})" for name, _ in chosen),
     ]
     for name, piece in chosen:
         if not piece.quoted:
@@ -243,14 +247,6 @@ def _escaping(atoms: list[tuple[str, Piece]], strict: bool) -> list[str]:
 def _is_received(piece: Piece) -> bool:
     family = piece.family
     return family[1] == "i" if family else piece.atom in RECEIVED
-
-
-def _unless(names: list[str], condition: str) -> list[str]:
-    """Rows that escape what has these names, unless all of it together fulfils the condition."""
-    if not names:
-        return []
-    rows = [f"text = {' + '.join(names)}", f"if not ({condition}):"]
-    return rows + [f"    {name} = escape({name})" for name in names]
 
 
 def _escaping_in_json(atoms: list[tuple[str, Piece]]) -> list[str]:
@@ -273,6 +269,8 @@ def compile_line(form: Format, *, strict: bool = False) -> Line:
         "getpid": getpid,
         **{function.__name__: function for function in (text_of, user_of, field_of, variable_of, escape, iso_time)},
         **{function.__name__: function for function in (converted, bare_json)},
+        "time": time.time,
+        "clf_made": clf_made,
         "clf_time": clf_time,
         "quote_json": quote_json,
     }
