@@ -13,17 +13,9 @@ import pytest
 
 from integration.answers import Answer, AnswerReader
 from integration.running import DEADLINE, StartServer
+from unit.net.sockets import has_ipv6
 
 GET = b"GET /environ HTTP/1.1\r\nHost: name.example:81\r\n\r\n"
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def ask(family: socket.AddressFamily, address: object) -> Answer:

@@ -3,12 +3,10 @@
 import math
 import os
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
+from greenhorn.config.cgroups import HIERARCHY, MEMBERSHIP, group_folders
 from greenhorn.config.parsers import whole
-
-MEMBERSHIP = Path("/proc/self/cgroup")
-HIERARCHY = Path("/sys/fs/cgroup")
 
 
 def worker_count(value: object) -> int:
@@ -42,31 +40,11 @@ def granted_cpus(membership: Path = MEMBERSHIP, hierarchy: Path = HIERARCHY) -> 
 
 
 def _grants(membership: Path, hierarchy: Path) -> Iterator[float]:
-    try:
-        lines = membership.read_text("utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if number == "0" and not controllers:
-            for folder in _lineage(hierarchy, group):
-                yield from _share(_words(folder / "cpu.max"))
-        elif "cpu" in controllers.split(","):
-            # Systems differ in whether the folder is called by the one controller or by all that share it.
-            for mount in dict.fromkeys((hierarchy / "cpu", hierarchy / controllers)):
-                for folder in _lineage(mount, group):
-                    yield from _share(_words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us"))
-
-
-def _lineage(mount: Path, group: str) -> Iterator[Path]:
-    """Yield the folders of `group` and its ancestors; of a group outside of the namespace (/../x) the mount only."""
-    path = PurePosixPath(group.lstrip("/"))
-    if ".." not in path.parts:
-        for part in (path, *path.parents):
-            if part.parts:
-                yield mount / part
-    yield mount
+    for version, folder in group_folders("cpu", membership, hierarchy):
+        if version == 1:
+            yield from _share(_words(folder / "cpu.cfs_quota_us") + _words(folder / "cpu.cfs_period_us"))
+        else:
+            yield from _share(_words(folder / "cpu.max"))
 
 
 def _words(file: Path) -> list[str]:

@@ -2,10 +2,9 @@
 
 import contextlib
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
-MEMBERSHIP = Path("/proc/self/cgroup")
-HIERARCHY = Path("/sys/fs/cgroup")
+from greenhorn.config.cgroups import HIERARCHY, MEMBERSHIP, group_folders
 
 
 class OomCounter:
@@ -32,26 +31,8 @@ def _candidates(membership: Path, hierarchy: Path) -> Iterator[Path]:
 
     An ancestor counts where the group itself has no memory controller, or cannot be seen from within a container.
     """
-    try:
-        lines = membership.read_text("utf-8").splitlines()
-    except (OSError, UnicodeError):
-        return
-    for line in lines:
-        number, _, rest = line.partition(":")
-        controllers, _, group = rest.partition(":")
-        if number == "0" and not controllers:
-            yield from _upwards(hierarchy, group, "memory.events")
-        elif "memory" in controllers.split(","):
-            yield from _upwards(hierarchy / "memory", group, "memory.oom_control")
-
-
-def _upwards(mount: Path, group: str, name: str) -> Iterator[Path]:
-    path = PurePosixPath(group.lstrip("/"))
-    if ".." not in path.parts:  # such a group lies outside of the container's view
-        for part in (path, *path.parents):
-            yield mount / part / name
-    else:
-        yield mount / name
+    for version, folder in group_folders("memory", membership, hierarchy):
+        yield folder / ("memory.oom_control" if version == 1 else "memory.events")
 
 
 def _count(file: Path) -> int | None:

@@ -17,6 +17,7 @@ from greenhorn.master.handover import ADDRESSES, DESCRIPTORS, OLD_MASTER, Handov
 from greenhorn.master.surroundings import Surroundings
 from greenhorn.net.listener import Address, Listener, Manner, adopt, listen, parse_address
 from greenhorn.observe.logger import Logger
+from unit.net.sockets import has_ipv6
 
 REPORT = """
 import json, os, signal, sys
@@ -63,15 +64,6 @@ def passed(handover: Handover, *listeners: Listener) -> dict[str, str]:
     environ = handover._environ(listeners, 77)
     numbers = [str(os.dup(int(fd))) for fd in environ[DESCRIPTORS].split(",") if fd]
     return {ADDRESSES: environ[ADDRESSES], DESCRIPTORS: ",".join(numbers), OLD_MASTER: environ[OLD_MASTER]}
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 # What is told.

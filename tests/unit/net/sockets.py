@@ -85,3 +85,13 @@ def open_files() -> list[str]:
         if name.startswith("/") and not name.startswith(("/dev/", "/proc/")):
             names.append(name)
     return sorted(names)
+
+
+def has_ipv6() -> bool:
+    """Tell whether this machine has the loopback address of IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return False
+    return True

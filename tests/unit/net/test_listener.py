@@ -11,6 +11,7 @@ import pytest
 
 from greenhorn.errors import ConfigError
 from greenhorn.net.listener import Address, Listener, Manner, listen, listen_all, parse_address, port_holder
+from unit.net.sockets import has_ipv6
 from unit.net.waiting import wait_until
 
 
@@ -58,15 +59,6 @@ def is_readable(sock: socket.socket) -> bool:
         return bool(sock.recv(1, socket.MSG_PEEK))
     except BlockingIOError:
         return False
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 def bindv6only() -> bool:

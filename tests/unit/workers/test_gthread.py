@@ -12,6 +12,7 @@ import pytest
 
 from greenhorn.net.state import State
 from greenhorn.workers.serve import serve
+from unit.net.sockets import has_ipv6
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import Gate, TestWorker, echo, hello, read_answer, receive_all, wait_for_state
 
@@ -118,15 +119,6 @@ def test_all_kinds_of_sockets_are_served(serve_app: ServeApp, tmp_path: Path):
     assert answers[0].startswith(f"'127.0.0.1' '127.0.0.1' '{served.listeners[0].name[1]}' '")
     assert answers[1] == "'' 'example.com' '81' None"
     assert all(answer.startswith(f"'::1' '::1' '{served.listeners[2].name[1]}' '") for answer in answers[2:])
-
-
-def has_ipv6() -> bool:
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return False
-    return True
 
 
 # Capacity.
