@@ -1,5 +1,6 @@
 """How the threaded worker ends: gracefully, quickly, and when its master is gone."""
 
+import select
 import signal
 import socket
 import time
@@ -7,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from greenhorn.net.kernel import poll_one
 from greenhorn.net.state import State
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import Gate, TestWorker, hello, is_closed, read_answer, receive_all, wait_for_state
@@ -61,6 +63,7 @@ def test_who_connects_just_as_a_worker_leaves_is_served_although_others_stay(mak
     made = make_worker(hello, bind=("127.0.0.1:0",))
     made.worker._acceptor.listen()
     clients = [made.connect() for _ in range(3)]
+    wait_until(lambda: poll_one(made.listeners[0].fd, select.POLLIN), "a connection that can be accepted")
     made.worker.drain({listener.fd for listener in made.listeners})
     # The kernel tells one worker of each: the others sleep on if this one does nothing with what it was told.
     assert len(made.worker.connections) == 1, f"one of {len(clients)}: the rest is left to those who stay"
