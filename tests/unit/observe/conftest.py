@@ -15,6 +15,9 @@ def loggers() -> Iterator[None]:
     both = [logging.getLogger(f"greenhorn.{name}") for name in ("error", "access")]
     before = [(log, list(log.handlers)) for log in (*both, logging.root)]
     for log in both:
+        for handler in log.handlers:
+            if isinstance(handler, logging.FileHandler):
+                handler.close()  # of a logger that another file of tests has made
         log.handlers.clear()
         log.propagate = True
     yield
