@@ -3,6 +3,7 @@
 import grp
 import pwd
 import re
+from collections.abc import Callable
 
 from greenhorn.config.parsers import whole
 
@@ -16,30 +17,24 @@ _OCTAL = re.compile(r"0[0-7]+")
 
 def user(value: object) -> int:
     """Return a user id, from a number or the name of a user of this system."""
-    number = _number(value)
-    if number is not None:
-        return number
-    name = _name(value, "must be a user id or the name of a user")
-    try:
-        return pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise ValueError(
-            f"must be a user id or the name of a user: this system has no user {name!r} (`getent passwd` lists them)"
-        ) from None
+    return _id(value, "user", "passwd", lambda name: pwd.getpwnam(name).pw_uid)
 
 
 def group(value: object) -> int:
     """Return a group id, from a number or the name of a group of this system."""
+    return _id(value, "group", "group", lambda name: grp.getgrnam(name).gr_gid)
+
+
+def _id(value: object, kind: str, table: str, look_up: Callable[[str], int]) -> int:
     number = _number(value)
     if number is not None:
         return number
-    name = _name(value, "must be a group id or the name of a group")
+    valid = f"must be a {kind} id or the name of a {kind}"
+    name = _name(value, valid)
     try:
-        return grp.getgrnam(name).gr_gid
+        return look_up(name)
     except KeyError:
-        raise ValueError(
-            f"must be a group id or the name of a group: this system has no group {name!r} (`getent group` lists them)"
-        ) from None
+        raise ValueError(f"{valid}: this system has no {kind} {name!r} (`getent {table}` lists them)") from None
 
 
 def _number(value: object) -> int | None:

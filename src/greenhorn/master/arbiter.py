@@ -153,10 +153,7 @@ class Arbiter(Server):
                 self.handover.successor = 0
                 self.log.warning("The second master (pid:%d) has ended; this one goes on", pid)
                 self._remove_second_pidfile(pid)
-                try:
-                    self._reload.bring_back()
-                except ConfigError as error:
-                    self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
+                self.safely(self._reload.bring_back)
 
     def _tell_outside(self) -> None:
         """Tell whoever started this process, and systemd, what there is to tell."""
@@ -177,6 +174,9 @@ class Arbiter(Server):
         if name == "CHLD" or self._exit_code is not None:
             return  # the loop reaps at each turn
         self.log.info("Handling signal: %s", name.lower())
+        self.safely(self._follow, name)
+
+    def _follow(self, name: str) -> None:
         if name == "TERM":
             self._terminate()
         elif name in ("INT", "QUIT"):
@@ -196,10 +196,7 @@ class Arbiter(Server):
 
     def _count(self, more: int) -> None:
         if self.num_workers + more >= 1:
-            try:
-                self.num_workers += more
-            except ConfigError as error:
-                self.log.error("%s", error)  # noqa: TRY400 - it has the traceback
+            self.num_workers += more
 
     def _reopen_logs(self) -> None:
         reopen_logs(self.log, self.generation.access)
@@ -301,11 +298,8 @@ class Arbiter(Server):
     def _promote(self) -> None:
         """Be the only master from now on: the first one has left."""
         self.log.info("The first master has left; this one takes its place")
-        try:
-            if self._pidfile is not None:
-                self._pidfile.rename(self._pidfile_path)
-        except ConfigError as error:
-            self.log.error("%s", error)  # noqa: TRY400 - said
+        if self._pidfile is not None:
+            self.safely(self._pidfile.rename, self._pidfile_path)
         self._set_title()
         self._notifier.hand_over(self.pid)
         self._ready_again()

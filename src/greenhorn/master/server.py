@@ -106,7 +106,11 @@ class Server:
 
     def call_safely(self, name: str, *arguments: Any) -> None:
         """Call a hook of the present generation; that it fails is logged."""
+        self.safely(self.call, name, *arguments)
+
+    def safely(self, act: Callable[..., object], *arguments: Any) -> None:
+        """Do something whose `ConfigError`, as of a hook or a file, is logged: it ends no master that serves."""
         try:
-            self.call(name, *arguments)
+            act(*arguments)
         except ConfigError as error:
             self.log.error("%s", error)  # noqa: TRY400 - it has the traceback

@@ -115,7 +115,10 @@ def test_ttin_and_ttou_count_and_never_below_one(arbiter: MakeArbiter):
         assert made.num_workers == wanted
 
 
-def test_a_hook_that_fails_at_a_count_does_not_end_the_master(arbiter: MakeArbiter, tmp_path: Path):
+@pytest.mark.parametrize(("name", "left"), [("TTIN", 2), ("WINCH", 0)])
+def test_a_hook_that_fails_at_a_count_does_not_end_the_master(
+    arbiter: MakeArbiter, tmp_path: Path, name: str, left: int
+):
     calls: list[int] = []
 
     def nworkers_changed(_server: Arbiter, _new: int, _old: int | None) -> None:
@@ -123,9 +126,9 @@ def test_a_hook_that_fails_at_a_count_does_not_end_the_master(arbiter: MakeArbit
         if len(calls) > 1:
             failing()
 
-    made = begun(arbiter(nworkers_changed=nworkers_changed))
-    made._obey("TTIN")
-    assert made.num_workers == 2
+    made = begun(arbiter(nworkers_changed=nworkers_changed, daemon=True))
+    made._obey(name)
+    assert made.num_workers == left
     assert "the hook nworkers_changed failed" in log(tmp_path)
 
 
