@@ -29,9 +29,11 @@ def withdrawn(site: Server) -> Iterator[int]:
 
 
 def stuck(site: Server, gate: Path, then: str = "") -> None:
-    """Put an application on disk of which a worker waits for the gate before it is ready, or else fails."""
-    write_app(site, source("stuck", f"open({str(gate)!r}).read()\n{then}"))
-    signal_and_wait(site, signal.SIGHUP, "Booting worker")
+    """Put an application on disk whose worker waits at the gate before it is ready, or fails; return once it waits."""
+    reached = gate.with_name("reached")
+    write_app(site, source("stuck", f"open({str(reached)!r}, 'w').close()\nopen({str(gate)!r}).read()\n{then}"))
+    site.signal(signal.SIGHUP)
+    wait_until(reached.exists, what="the worker at the gate")
 
 
 def test_a_reload_that_is_given_up_leaves_it_to_the_next_one_to_bring_them_back(site: Server):
@@ -67,9 +69,9 @@ def test_they_come_back_when_the_second_master_ends(site: Server, number: signal
 def test_they_come_back_when_the_second_master_ends_while_a_broken_reload_is_tried(site: Server, gate: Path):
     with withdrawn(site) as successor:
         stuck(site, gate, "raise RuntimeError('zq81')")
+        write_app(site, source("two"))
         stop(successor, signal.SIGKILL)
         site.wait_for_log(rf"second master \(pid:{successor}\) has ended")
-        write_app(site, source("two"))
         gate.write_bytes(b"!")
         wait_for_workers(site, site.pid, 2)
     assert GIVEN_UP in site.log()
