@@ -177,6 +177,8 @@ def addresses(value: object) -> tuple[str, ...]:
     found = tuple(item.strip() for item in _items(value, f"must be an address or a list of them, {ADDRESSES}"))
     if not found:
         raise ValueError(f"must name at least one address, {ADDRESSES}")
+    if not all(found):  # what is left of a variable of the shell that is not set
+        raise ValueError(f"must not be empty: name an address, {ADDRESSES}, or 0.0.0.0:8000 to let everybody in")
     return found
 
 

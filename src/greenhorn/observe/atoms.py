@@ -6,11 +6,11 @@ from datetime import timedelta
 from typing import Any
 
 from greenhorn.observe.escaping import escape, escape_bare, quote_json
-from greenhorn.observe.formats import NUMBERS, Format
-from greenhorn.observe.lines import REQUEST_ID, bare_json, iso_time, text_of
+from greenhorn.observe.formats import NUMBERS, Format, keeps_number
+from greenhorn.observe.lines import REQUEST_ID, bare_json, converted, iso_time, text_of
 
-BARE = "\0"
-"""Before the name of an atom that does not stand in quotes."""
+MARK = "\0"
+"""Before the name of an atom that does not stand in quotes, and between a name and how it is to be converted."""
 BLANKS_OF_REQUEST_LINE = 2
 
 
@@ -18,7 +18,7 @@ class SafeAtoms(dict[str, Any]):
     r"""Atoms by name, each text escaped so that it can stand in double quotes; missing ones are `-`.
 
     Names of the families (`{name}i`) are looked up in lower case. A name behind a NUL character gives the value as it
-    can stand without quotes.
+    can stand without quotes; a directive behind a name and a NUL is what it is to be converted by.
     """
 
     def __init__(self, atoms: Mapping[str, Any]) -> None:
@@ -28,27 +28,27 @@ class SafeAtoms(dict[str, Any]):
         self._raw = atoms
 
     def __getitem__(self, key: str) -> Any:
-        is_bare = key.startswith(BARE)
-        name = key.removeprefix(BARE)
+        is_bare = key.startswith(MARK)
+        name, _, conversion = key.removeprefix(MARK).partition(MARK)
         if name.startswith("{"):
             name = name.lower()
-        if name not in self:
-            return self.bare(name, "-") if is_bare else "-"
-        value = super().__getitem__(name)
-        return self.bare(name, self._raw.get(name, value)) if is_bare else value
+        value = super().__getitem__(name) if name in self else "-"
+        raw = self._raw.get(name, value)
+        if is_bare:
+            return self.bare(name, raw, conversion)
+        return self.escape(converted(conversion, text_of(raw))) if conversion else value
 
     def escape(self, value: str) -> str:
         """`value` as it can stand in double quotes."""
         return escape(value)
 
-    def bare(self, name: str, value: Any) -> Any:
-        """The value of an atom as it can stand without quotes."""
-        if isinstance(value, (int, float)):
-            return value
+    def bare(self, name: str, value: Any, conversion: str) -> str:
+        """The value of an atom as it can stand without quotes; `conversion` is empty for %s."""
         text = text_of(value)
         # The blanks of a time, and of a request line that could be read, are their own.
         has_own_blanks = name == "t" or (name == "r" and text.count(" ") == BLANKS_OF_REQUEST_LINE)
-        return escape(text) if has_own_blanks else escape_bare(text)
+        safe = escape(text) if has_own_blanks else escape_bare(text)
+        return converted(conversion, safe) if conversion else safe
 
 
 class JSONAtoms(SafeAtoms):
@@ -58,12 +58,14 @@ class JSONAtoms(SafeAtoms):
         """`value` as it can stand in a JSON string."""
         return quote_json(value)[1:-1]
 
-    def bare(self, name: str, value: Any) -> Any:
-        """The value of an atom as JSON."""
-        if isinstance(value, (int, float)):
-            return value
+    def bare(self, name: str, value: Any, conversion: str) -> str:
+        """The value of an atom as JSON; `conversion` is empty for %s."""
         text = text_of(value)
-        return text if name in NUMBERS and text != "-" else bare_json(text)
+        if text == "-":
+            return "null"
+        is_number = name in NUMBERS or (type(value) in (int, float) and not name.startswith("{"))
+        made = converted(conversion, text) if conversion else text
+        return made if is_number and keeps_number(conversion) else bare_json(made)
 
 
 def marked(form: Format, *, with_reason: bool) -> str:
@@ -74,13 +76,13 @@ def marked(form: Format, *, with_reason: bool) -> str:
     text = "".join(
         piece.text.replace("%", "%%")
         if not piece.atom
-        else f"%({'' if piece.quoted else BARE}{piece.atom}){(piece.conversion or '%s')[1:]}"
+        else f"%({'' if piece.quoted else MARK}{piece.atom}{piece.conversion and MARK + piece.conversion})s"
         for piece in form.pieces
     )
     if not with_reason or "E" in form.atoms:
         return text
     if form.is_json:
-        return f'{text.rstrip().removesuffix("}")}, "reason": %({BARE}E)s}}'
+        return f'{text.rstrip().removesuffix("}")}, "reason": %({MARK}E)s}}'
     return f'{text} "%(E)s"'
 
 

@@ -21,12 +21,16 @@ OURS = frozenset(("l", "t", "p", "z", *NUMBERS))
 """Atoms whose text nobody else chooses."""
 ATOMS = frozenset(("h", "u", "r", "m", "U", "q", "H", "f", "a", "R", "id", "E", *OURS))
 """Every atom but the families."""
-DURATIONS = frozenset(("T", "M", "D", "L", "Q", "A"))
+DURATIONS_IN_SECONDS = frozenset(("L", "Q", "A"))
+"""With six digits."""
+DURATIONS = frozenset(("T", "M", "D", *DURATIONS_IN_SECONDS))
 FAMILIES = "ioe"
 """%({NAME}i)s is a field of the request, %({NAME}o)s one of the answer, %({NAME}e)s a variable of the environ."""
 
 # Python's printf-style formatting with a mapping key, as `%` reads it.
 _DIRECTIVE = re.compile(r"%(?:\((?P<name>[^()]*)\))?(?P<spec>[-#0 +]*\d*(?:\.\d+)?[hlL]?)(?P<type>.?)", re.DOTALL)
+_TYPES = "sradiouxXeEfFgG"  # not c, which makes any character of a number
+_NUMBER_IN_JSON = re.compile(r"%[- ]*(?:[1-9]\d*)?(?:s|[hlL]?[diu]|(?:\.\d+)?[hlL]?[eEfFgG])")
 _FAMILY = re.compile(rf"\{{(?P<name>.+)\}}(?P<family>[{FAMILIES}])")
 
 
@@ -53,6 +57,15 @@ class Piece(NamedTuple):
         """Whether there is such an atom."""
         return self.atom in ATOMS or self.family is not None
 
+    @property
+    def sample(self) -> str:
+        """What may stand in its place in a line of JSON."""
+        if not self.atom:
+            return self.text
+        if self.quoted or self.atom in NUMBERS:
+            return "0.5" if self.atom in DURATIONS_IN_SECONDS else "0"
+        return "null"
+
 
 class Format(NamedTuple):
     """A format taken apart."""
@@ -63,9 +76,18 @@ class Format(NamedTuple):
 
     @classmethod
     def of(cls, text: str) -> "Format":
-        """Take `text` apart. Raises `ConfigError` for what is no directive."""
+        """Take `text` apart. Raises `ConfigError` for what is no directive, or none that JSON can do with."""
         pieces = tuple(_pieces(text))
-        return cls(pieces, _is_json(pieces))
+        if not _is_json(pieces):
+            return cls(pieces, is_json=False)
+        for piece in pieces:
+            if piece.atom in NUMBERS and not piece.quoted and not keeps_number(piece.conversion):
+                raise ConfigError(
+                    f"access_log_format: what {piece.text!r} makes is no number of JSON; "
+                    f"write it in double quotes, or as %({piece.atom})s"
+                )
+        # Line breaks can only stand between members, where a blank will do: an object is one line.
+        return cls(tuple(piece._replace(text=re.sub(r"[\r\n]+", " ", piece.text)) for piece in pieces), is_json=True)
 
     @property
     def atoms(self) -> frozenset[str]:
@@ -99,7 +121,7 @@ def _pieces(text: str) -> list[Piece]:
             pieces.append(Piece(before))
         if match["name"] is None and match["type"] == "%" and not match["spec"]:
             pieces.append(Piece("%"))
-        elif not match["name"] or not match["type"] or match["type"] not in "sradiouxXeEfFgGc":
+        elif not match["name"] or not match["type"] or match["type"] not in _TYPES:
             raise ConfigError(
                 f"access_log_format: {match[0]!r} at character {match.start() + 1} is no atom; "
                 "write %(NAME)s, such as %(h)s or %({user-agent}i)s, and %% for a percent sign"
@@ -118,9 +140,14 @@ def _is_json(pieces: tuple[Piece, ...]) -> bool:
     if not any(piece.atom for piece in pieces):
         return False
     try:
-        return isinstance(json.loads("".join("0" if piece.atom else piece.text for piece in pieces)), dict)
+        return isinstance(json.loads("".join(piece.sample for piece in pieces)), dict)
     except ValueError:
         return False
+
+
+def keeps_number(conversion: str) -> bool:
+    """Whether a number that is written by this directive is one of JSON (RFC 8259 section 6)."""
+    return not conversion or _NUMBER_IN_JSON.fullmatch(conversion) is not None
 
 
 def format_in_use(access_log_format: str, log_format: str) -> Format:

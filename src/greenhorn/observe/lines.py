@@ -211,8 +211,9 @@ def _source(form: Format, strict: bool) -> str:
         body.append(f"{name} = {_expression(piece)}")
         if piece.atom in ENVIRON:
             body.append(f"if type({name}) is not str: {name} = text_of({name})")
+    body += _conversions(form, atoms, before_escaping=True)
     body += _escaping_in_json(atoms) if form.is_json else _escaping(atoms, strict)
-    body += [f"{name} = converted({piece.conversion!r}, f'{{{name}}}')" for name, piece in atoms if piece.conversion]
+    body += _conversions(form, atoms, before_escaping=False)
     parts = [f"f'{{v{number}}}'" if piece.atom else repr(piece.text) for number, piece in enumerate(form.pieces)]
     if form.is_json or "E" in form.atoms:
         body.append("return (" + " ".join([*parts, repr("\n")]) + ")")
@@ -221,6 +222,21 @@ def _source(form: Format, strict: bool) -> str:
         body.append("    return (" + " ".join([*parts, "' \"' f'{escape(reason)}' '\"\\n'"]) + ")")
         body.append("return (" + " ".join([*parts, repr("\n")]) + ")")
     return "def line(times, environ, head, response, reason):\n" + "".join(f"    {row}\n" for row in body)
+
+
+def _conversions(form: Format, atoms: list[tuple[str, Piece]], *, before_escaping: bool) -> list[str]:
+    """What converts the atoms that are to be converted before they are escaped, or those that are not.
+
+    What may be cut must not be cut within an escape. Only in text and without quotes can that do no harm, and there
+    the blanks that fill it up are not to be escaped.
+    """
+    rows = []
+    for name, piece in atoms:
+        is_before = piece.atom not in NUMBERS if form.is_json else piece.quoted
+        if piece.conversion and is_before is before_escaping:
+            condition = f"if {name} != '-': " if is_before and not piece.quoted else ""  # - becomes null
+            rows.append(f"{condition}{name} = converted({piece.conversion!r}, f'{{{name}}}')")
+    return rows
 
 
 def _escaping(atoms: list[tuple[str, Piece]], strict: bool) -> list[str]:

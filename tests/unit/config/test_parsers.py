@@ -239,7 +239,12 @@ def test_an_unknown_proxy_mode_is_refused():
 def test_a_list_may_be_a_single_text():
     assert parsers.addresses("unix:/x") == ("unix:/x",)
     assert parsers.addresses(["a:1", " b:2 "]) == ("a:1", "b:2")
-    assert parsers.addresses("") == ("",)
+
+
+@pytest.mark.parametrize("value", ["", " ", [""], ["127.0.0.1:8000", " "]])
+def test_what_an_unset_variable_leaves_of_an_address_is_refused(value: object):
+    with pytest.raises(ValueError, match=r"^must not be empty: name an address, .* or 0\.0\.0\.0:8000 to let"):
+        parsers.addresses(value)
 
 
 @pytest.mark.parametrize("value", [3, b"x", {"a": 1}, ["a", 3], [None]])

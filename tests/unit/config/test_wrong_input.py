@@ -63,6 +63,8 @@ FILES = [
     # Addresses.
     in_file("bind = 8000", "such as 127.0.0.1:8000 or unix:/run/app.sock"),
     in_file("bind = []", "such as 127.0.0.1:8000 or unix:/run/app.sock"),
+    in_file("bind = ''", "must not be empty: name an address"),
+    in_file("bind = ['127.0.0.1:0', '']", "0.0.0.0:8000 to let everybody in"),
     in_file("bind = '127.0.0.1:http'", "a number from 0 to 65535 is", told="bind: 'http' in '127.0.0.1:http' "),
     in_file("bind = '127.0.0.1:70000'", "a number from 0 to 65535 is", told="bind: '70000' in "),
     in_file("bind = '::1'", "write HOST:PORT, [IPv6]:PORT", told="bind: '::1' is no address"),
@@ -152,6 +154,7 @@ VARIABLES = [
     in_variable("FORWARDED_ALLOW_IPS", "proxy", "environment variable FORWARDED_ALLOW_IPS: forw", "such as 10.0.0.0/8"),
     in_variable("SENDFILE", "maybe", "environment variable SENDFILE: sendfile = 'maybe': ", "must be true or false"),
     in_variable("GUNICORN_CMD_ARGS", "-w x", "GUNICORN_CMD_ARGS: argument -w/--workers: 'x': ", "0 or more, or auto"),
+    in_variable("GUNICORN_CMD_ARGS", "-b ''", "GUNICORN_CMD_ARGS: argument -b/--bind: '': ", "must not be empty"),
     in_variable("GUNICORN_CMD_ARGS", "--wrokers 3", "GUNICORN_CMD_ARGS: unknown option --wrokers", "mean --workers?"),
     in_variable("GREENHORN_CMD_ARGS", '"--bind', "GREENHORN_CMD_ARGS: '\"--bind' cannot be split", "closing quotation"),
     in_variable("GUNICORN_CMD_ARGS", "-c nope.py", "GUNICORN_CMD_ARGS: config = 'nope.py': ", "name a file of Python"),
@@ -161,6 +164,8 @@ VARIABLES = [
 TYPED = [
     typed("argument -w/--workers: 'x': ", "0 or more, or auto", "-w", "x", "hello:app"),
     typed("argument -w/--workers: expected one argument", "as in --workers NUMBER", "hello:app", "-w"),
+    typed("argument -b/--bind: '': ", "name an address, such as 127.0.0.1:8000", "-b", "", "hello:app"),
+    typed("argument -b/--bind: ' ': ", "0.0.0.0:8000 to let everybody in", "--bind= ", "hello:app"),
     typed("argument -t/--timeout: '1.5': ", "such as 90, 90s", "-t", "1.5", "hello:app"),
     typed("argument --log-level: 'verbose': ", "must be one of debug", "--log-level", "verbose", "hello:app"),
     typed("argument -u/--user: 'nobody-here': ", "`getent passwd` lists them", "-u", "nobody-here", "hello:app"),
@@ -238,6 +243,7 @@ STARTS = [
     in_file("logger_class = 'no_such.Logger'", "name a class as MODULE.CLASS", told="logger_class: cannot import"),
     in_file("logger_class = 'logging.Handlr'", "name a class as MODULE.CLASS", told="logger_class: 'logging' has no"),
     in_file("accesslog = '/no-such/access.log'", "No such file or directory", told="accesslog: "),
+    in_file("access_log_format = '{\"us\": %(D)05d}'", "write it in double", told="access_log_format: what '%(D)05d'"),
 ]
 
 

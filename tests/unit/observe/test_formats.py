@@ -16,7 +16,9 @@ def test_a_format_has_its_atoms_in_order_and_knows_which_are_quoted():
     assert pieces[-1].conversion == "%-10s"
 
 
-@pytest.mark.parametrize("text", ["%(h", "%(h)", "%h", "%", "50% of %(h)s", "%(h)y", "%()s", "%s", "%(h)s %(", "%5%"])
+@pytest.mark.parametrize(
+    "text", ["%(h", "%(h)", "%h", "%", "50% of %(h)s", "%(h)y", "%()s", "%s", "%(h)s %(", "%5%", "%(a)c"]
+)
 def test_what_is_no_directive_ends_the_start(text: str):
     with pytest.raises(ConfigError, match=r"^access_log_format: .* is no atom; write %\(NAME\)s"):
         Format.of(text)
@@ -59,6 +61,10 @@ def test_what_a_format_needs_is_known(text: str, durations: bool, ids: bool):
         ("%(s)s", False),
         ('["%(h)s"]', False),
         ('{"a": %(h)s %(s)s}', False),
+        ('{"a": -%(h)s}', False),
+        ("{%(h)s: 1}", False),
+        ('{"a": 1.%(L)s}', False),
+        ('{"a": -%(D)s}', True),
     ],
 )
 def test_a_format_whose_lines_are_objects_is_json(text: str, is_json: bool):
@@ -73,3 +79,24 @@ def test_log_format_json_replaces_a_format_that_is_none():
     assert "%(" in JSON
     with pytest.raises(json.JSONDecodeError):
         json.loads(JSON)
+
+
+@pytest.mark.parametrize(
+    "directive", ["%(D)x", "%(D)05d", "%(B)+d", "%(s)o", "%(D)#x", "%(L).3s", "%(B)r", "%(T)a", "%(M)X", "%(b).3d"]
+)
+def test_a_directive_that_makes_no_number_of_json_ends_the_start_unless_it_is_quoted(directive: str):
+    with pytest.raises(ConfigError, match=r"^access_log_format: what '%.*' makes is no number .* in double quotes, or"):
+        Format.of(f'{{"a": {directive}}}')
+    assert Format.of(f'{{"a": "{directive}"}}').is_json
+    assert Format.of(f"{directive} %(h)s").unknown == []
+
+
+@pytest.mark.parametrize("directive", ["%(D)d", "%(D)12d", "%(L).3f", "%(D)-9i", "%(L)e", "%(B) d", "%(s)s", "%(s)5s"])
+def test_a_directive_that_makes_a_number_of_json_may_stand_without_quotes(directive: str):
+    assert Format.of(f'{{"a": {directive}}}').is_json
+
+
+def test_a_json_format_may_be_written_over_several_lines():
+    form = Format.of('{\n  "a": "%(h)s",\r\n  "b": %(s)s\n}')
+    assert form.is_json
+    assert "".join(piece.text for piece in form.pieces) == '{   "a": "%(h)s",   "b": %(s)s }'

@@ -157,6 +157,18 @@ def test_in_json_a_text_without_quotes_gets_them():
     assert json.loads(made) == {"a": '"x"', "b": '"x"', "c": f"<{os.getpid()}>", "d": None}
 
 
+def test_in_json_a_converted_text_stays_one_and_what_is_not_there_null():
+    asked = head('User-Agent: abc"\\')
+    made = line('{"a": "%(a).4s", "b": "%(a)r", "c": %(a).5s, "d": %(f)-9s, "e": %(h)15s, "f": "%(D)x"}', asked)
+    found = json.loads(made)
+    assert [found[name] for name in "abcdef"] == ['abc"', repr('abc"\\'), 'abc"\\', None, "   198.51.100.7", "0"]
+
+
+def test_what_is_cut_in_quotes_is_not_cut_within_an_escape():
+    assert line('"%(a).4s"', head('User-Agent: abc"def')) == '"abc\\x22"'
+    assert line('"%(a).4s"', head("User-Agent: abcdef")) == '"abcd"'
+
+
 @pytest.mark.parametrize("strict", [False, True])
 @pytest.mark.parametrize("character", ["\t", '"', "\\", "\x80"])
 def test_one_character_that_could_do_harm_is_escaped(character: str, strict: bool):

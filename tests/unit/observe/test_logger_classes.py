@@ -219,7 +219,13 @@ def test_the_general_path_writes_what_the_direct_one_does(tmp_path: Path):
     )
     asked = head("X-A: 1 2\t", "User-Agent: a\xe9", basic(b'"x'), request_line="GET /%20a?b=%22 HTTP/1.1")
     for number, (text, kind) in enumerate(
-        [(form, "text"), (form, "json"), ('{"u": "%(u)s", "s": %(s)s, "a": %(a)s}', "text")]
+        [
+            (form, "text"),
+            (form, "json"),
+            ('{"u": "%(u)s", "s": %(s)s, "a": %(a)s}', "text"),
+            ('"%(u).2s" %(a).2s|%(h)-15s|%(s)x %(B)08d "%(b)5d" %(no)5s', "text"),
+            ('{\n"u": "%(u).1s", "s": %(s)d, "a": %(a).2s, "f": %(f)9s, "b": "%(b)x", "e": %({wsgi.mine}e)s}', "text"),
+        ]
     ):
         (folder := tmp_path / str(number)).mkdir()
         settings = files(folder, access_log_format=text, log_format=kind, access_log_exclude=("/x",))
@@ -228,7 +234,7 @@ def test_the_general_path_writes_what_the_direct_one_does(tmp_path: Path):
         assert isinstance(direct, DirectLog)
         routed = RoutedLog(log, log.form, stand_in, Excluded(settings.access_log_exclude))
         for each in (direct, routed):
-            each.answered(Times(), environ_of(asked), asked, Answer())
+            each.answered(Times(), environ_of(asked, **{"wsgi.mine": True}), asked, Answer())
             each.refused(Times(), environ_of(asked), asked, Refusal("413", 3, 'too "large"'))
             each.refused(Times(), {"REMOTE_ADDR": "::1"}, asked, Refusal("413", 3, "too large"))
             answered(each, request_line="GET /x HTTP/1.1")

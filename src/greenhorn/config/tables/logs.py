@@ -74,7 +74,8 @@ class LoggingSettings:
         default="text",
         parse=one_of("text", "json"),
         meta="FORMAT",
-        doc="""Form of both logs: text, or json for one JSON object per line; access_log_format is for text only.""",
+        doc="""Form of both logs: text, or json for one JSON object per line. An access_log_format that is a JSON object
+            itself says what is in the lines of the access log, another one is then left out.""",
         differs="""has no such setting; JSON takes a logging configuration and a package.""",
     )
     request_id_header: str | None = setting(
@@ -91,8 +92,8 @@ class LoggingSettings:
         default=False,
         parse=switch,
         bare=True,
-        doc="""Send what the processes write to their standard output and error to the file of errorlog. Without effect
-            where errorlog is -.""",
+        doc="""Send what the processes write to their standard output and error to the file of errorlog, as it is, also
+            between lines of JSON. Without effect where errorlog is -.""",
     )
     enable_stdio_inheritance: bool = setting(
         ("-R", "--enable-stdio-inheritance"),
