@@ -9,6 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple, NoReturn
 
+from greenhorn.config.misspelling import unread_names
 from greenhorn.config.parsers import start_directory
 from greenhorn.errors import ConfigError
 
@@ -27,6 +28,8 @@ class ConfigFile(NamedTuple):
     origin: str
     """How messages call it."""
     variables: dict[str, object]
+    unread: frozenset[str] = frozenset()
+    """Those of them that its own code never reads."""
 
 
 def read_file(config: str | None, asked_by: str = "") -> ConfigFile:
@@ -45,12 +48,13 @@ def read_file(config: str | None, asked_by: str = "") -> ConfigFile:
         sys.path.insert(0, here)
     what = f"{asked_by}: config = {config!r}: " if asked_by else ""
     if config.startswith("python:"):
-        return ConfigFile(config, config, _run_module(config.removeprefix("python:"), config, what))
+        module = _run_module(config.removeprefix("python:"), config, what)
+        return ConfigFile(config, config, dict(vars(module)), _unread(module))
     path = os.path.abspath(config.removeprefix("file:"))  # noqa: PTH100 - text in, text out
-    return ConfigFile(config, path, _run_path(path, what))
+    return ConfigFile(config, path, *_run_path(path, what))
 
 
-def _run_path(path: str, what: str) -> dict[str, object]:
+def _run_path(path: str, what: str) -> tuple[dict[str, object], frozenset[str]]:
     try:
         source = Path(path).read_bytes()
     except OSError as wrong:
@@ -70,10 +74,10 @@ def _run_path(path: str, what: str) -> dict[str, object]:
         if before is not None:
             sys.modules[MODULE_NAME] = before
         _blame(wrong, path)
-    return dict(vars(module))
+    return dict(vars(module)), unread_names(source)
 
 
-def _run_module(name: str, origin: str, what: str) -> dict[str, object]:
+def _run_module(name: str, origin: str, what: str) -> ModuleType:
     if not all(part.isidentifier() for part in name.split(".")):
         raise ConfigError(f"{what}{name!r} is no name of a module: write python:MODULE, as in python:shop.deployment")
     # Left out of sys.modules first, so that reading the configuration again reads the module again.
@@ -81,7 +85,7 @@ def _run_module(name: str, origin: str, what: str) -> dict[str, object]:
     importlib.invalidate_caches()
     linecache.checkcache(getattr(before, "__file__", None))
     try:
-        return dict(vars(importlib.import_module(name)))
+        return importlib.import_module(name)
     except KeyboardInterrupt:
         raise
     except BaseException as wrong:  # noqa: BLE001 - whatever the module raises, SystemExit included, is its fault
@@ -90,6 +94,13 @@ def _run_module(name: str, origin: str, what: str) -> dict[str, object]:
         if isinstance(wrong, ModuleNotFoundError) and not frames(wrong):
             raise ConfigError(f"{what}{wrong} (looked in {sys.path[0]} and the rest of sys.path)") from None
         _blame(wrong, origin)
+
+
+def _unread(module: ModuleType) -> frozenset[str]:
+    try:
+        return unread_names(Path(module.__file__ or "").read_bytes())
+    except (OSError, SyntaxError, ValueError):  # a module without a source of its own
+        return frozenset()
 
 
 def _blame(wrong: BaseException, origin: str) -> NoReturn:

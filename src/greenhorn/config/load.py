@@ -16,6 +16,7 @@ from greenhorn.config.file import ConfigFile, read_file
 from greenhorn.config.flags import COMMAND_LINE, read_flags
 from greenhorn.config.hooks import forget_modules
 from greenhorn.config.ini import read_ini
+from greenhorn.config.misspelling import doubtful, misspelt
 from greenhorn.config.setting import parsed
 from greenhorn.config.tables import HOOKS, ROWS, Settings
 from greenhorn.config.tables.gunicorn import FOREIGN, REASON, Foreign
@@ -25,11 +26,10 @@ from greenhorn.errors import ConfigError
 ARGUMENT_VARIABLES = ("GREENHORN_CMD_ARGS", "GUNICORN_CMD_ARGS")
 """Flags by environment; the first one that is set counts."""
 DEFAULT = "default"
-RESEMBLANCE = 0.85
-"""How alike, from 0 to 1, an unknown name must be to a setting's to count as its misspelling."""
 
 _ABOUT_SETTING = re.compile(r"([a-z_]+)(?:,[a-z_ ]+| =|:)")
 _FOREIGN = {foreign.name: foreign for foreign in FOREIGN}
+_NAMES = [name for name in (*ROWS, *_FOREIGN) if name != "config"]
 _PLAIN_DATA = (str, bytes, int, float, list, tuple, dict, set, type(None))
 
 
@@ -171,7 +171,7 @@ def _take_framework(found: _Values, told: _Source) -> None:
 def _take_file(found: _Values, sources: Sequence[_Source]) -> None:
     """Run the file that the first of `sources` asks for, else a default one, and take what it sets."""
     file, asked_by = _read_file(sources)
-    _take_variables(found, file.variables, file.origin)
+    _take_variables(found, file)
     if file.config is not None:
         found.take("config", file.config, asked_by)
 
@@ -208,34 +208,27 @@ def _prefer_paste(found: _Values) -> None:
         found.warnings.append(f"{named}: ignored, since paste = {found.values['paste']!r} describes the application")
 
 
-def _take_variables(found: _Values, variables: Mapping[str, object], path: str) -> None:
-    for name, value in variables.items():
+def _take_variables(found: _Values, file: ConfigFile) -> None:
+    for name, value in file.variables.items():
         # A file cannot name itself, and `config` is a likely name for something else in it.
         if name == "config":
             continue
         if name in ROWS or name in _FOREIGN:
-            found.take(name, value, path)
+            found.take(name, value, file.origin)
         elif isinstance(value, _PLAIN_DATA):
-            _refuse_misspelling(name, [*ROWS, *_FOREIGN], variables, path)
-        elif inspect.isfunction(value) and value.__module__ == variables.get("__name__"):
-            _refuse_misspelling(name, HOOKS, variables, path)
+            _judge_name(found, name, _NAMES, file)
+        elif inspect.isfunction(value) and value.__module__ == file.variables.get("__name__"):
+            _judge_name(found, name, HOOKS, file)
 
 
-def _refuse_misspelling(name: str, meant: Sequence[str], variables: Mapping[str, object], path: str) -> None:
-    """Raise ConfigError if `name` most likely stands for one of `meant`, names of settings.
-
-    A setting's name with a word before or behind it (timeout_str, use_bind) is the file's own variable, and
-    so is one that resembles a setting which the file also sets (`log_level`, from which it makes `loglevel`).
-    """
-    if name.startswith("_") or name != name.lower():
-        return
-    near = difflib.get_close_matches(name, meant, n=3, cutoff=RESEMBLANCE)
-    own = any(name.startswith(known + "_") or name.endswith("_" + known) for known in near)
-    if near and not own and near[0] not in variables:
-        raise ConfigError(
-            f"{path}: {name} is not a setting: did you mean {' or '.join(near)}? "
-            "(Begin the name of a variable of your own with an underscore.)"
-        )
+def _judge_name(found: _Values, name: str, meant: Sequence[str], file: ConfigFile) -> None:
+    """Raise ConfigError if `name` most likely stands for one of `meant`, names of settings; warn if it may."""
+    fault = misspelt(name, meant, file.variables, file.unread)
+    if fault:
+        raise ConfigError(f"{file.origin}: {fault}")
+    doubt = doubtful(name, meant, file.variables, file.unread)
+    if doubt:
+        found.warnings.append(f"{file.origin}: {doubt}")
 
 
 def _choose_worker(found: _Values) -> None:

@@ -217,6 +217,52 @@ def test_names_of_the_files_own_are_its_business(tmp_path: Path):
     assert (settings().loglevel, settings().accesslog, settings().timeout) == ("debug", "-", 9)
 
 
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [("Workers = 5", "workers"), ("maxRequests = 5", "max_requests"), ("Keep_Alive = 5", "keepalive")],
+)
+def test_another_case_is_a_misspelling_unless_the_file_reads_the_name(tmp_path: Path, line: str, meant: str):
+    path = write(tmp_path, line)
+    name = line.partition(" ")[0]
+    assert refusal().startswith(f"{path}: {name} is not a setting: did you mean {meant}?")
+    write(tmp_path, f"{line}\nthreads = {name}")
+    assert load().warnings == ()
+    assert settings().threads == 5
+
+
+@pytest.mark.parametrize(
+    ("line", "meant"),
+    [
+        ("keepalive_timeout = 5", "keepalive"),
+        ("worker_timeout: int = 5", "timeout"),
+        ("bind_address = 'h:80'", "bind"),
+        ("workers_per_core = 1", "workers"),
+        ("graceful_timeout_s = 9", "graceful_timeout"),
+        ("WORKERS = 5", "workers"),
+        ("def post_fork_all(server, worker): pass", "post_fork"),
+    ],
+)
+def test_a_name_that_may_stand_for_a_setting_and_that_nothing_reads_is_told(tmp_path: Path, line: str, meant: str):
+    path = write(tmp_path, line)
+    name = line.removeprefix("def ").partition(" ")[0].partition(":")[0].partition("(")[0]
+    told = (
+        f"{path}: {name} is not a setting, and nothing in the file reads it: did you mean {meant}? "
+        "(Begin the name of a variable of your own with an underscore.)"
+    )
+    assert load().warnings == (told,)
+    module = write(tmp_path, line, "deploy_names.py")
+    assert load("-c", "python:deploy_names").warnings == (told.replace(str(path), f"python:{module.stem}"),)
+    for use in (f"print({name})", f"def when_ready(server): return {name}", f"_ = {{'x': f'{{{name}}}'}}", "globals()"):
+        write(tmp_path, f"{line}\n{use}")
+        assert load().warnings == ()
+
+
+def test_names_that_a_file_does_not_make_itself_are_not_told(tmp_path: Path):
+    write(tmp_path, "bind_address = 'h:80'\nworkers_max = 3\n", "shared_names.py")
+    write(tmp_path, "from shared_names import *\ntimeout_unit = 's'\ntimeout = 9\n_bind_host = 'h'\n")
+    assert load().warnings == ()
+
+
 def test_an_exception_in_a_file_is_told_with_its_line(tmp_path: Path):
     path = write(tmp_path, "import os\n\nworkers = 1 / 0\n")
     assert refusal() == f"{path}, line 3: ZeroDivisionError: division by zero\n    workers = 1 / 0"
