@@ -1,5 +1,10 @@
 """Every exception of the server. Nothing else in the house defines one."""
 
+REMEDY_FOR_GUNICORN = (
+    "gunicorn is not installed: write greenhorn.glogging for gunicorn.glogging, and the same for app.base, app.wsgiapp "
+    "and instrument.statsd; leave out what else is gunicorn's, or install it (docs/from-gunicorn.md)"
+)
+
 
 class GreenhornError(Exception):
     """Base of all exceptions below; never raised itself."""
@@ -66,3 +71,9 @@ class ClientGone(GreenhornError, ConnectionError):  # noqa: N818 - an event of t
 
     A `ConnectionError` too, for applications that expect one from `write()`.
     """
+
+
+def import_remedy(error: BaseException) -> str:
+    """What to do, to stand behind the message of an error that a module raised; empty if there is nothing to say."""
+    missing = error.name if isinstance(error, ModuleNotFoundError) and error.name else ""
+    return f"; {REMEDY_FOR_GUNICORN}" if missing.partition(".")[0] == "gunicorn" else ""

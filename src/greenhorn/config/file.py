@@ -11,7 +11,7 @@ from typing import NamedTuple, NoReturn
 
 from greenhorn.config.misspelling import unread_names
 from greenhorn.config.parsers import start_directory
-from greenhorn.errors import ConfigError
+from greenhorn.errors import ConfigError, import_remedy
 
 DEFAULT_FILES = ("./greenhorn.conf.py", "./gunicorn.conf.py")
 MODULE_NAME = "__config__"
@@ -105,7 +105,7 @@ def _unread(module: ModuleType) -> frozenset[str]:
 
 def _blame(wrong: BaseException, origin: str) -> NoReturn:
     """Raise ConfigError that says where in `origin` the exception came from, and what it was."""
-    what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1]
+    what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1] + import_remedy(wrong)
     trace = frames(wrong)
     if isinstance(wrong, SyntaxError) and wrong.filename:
         place, line, code = wrong.filename, wrong.lineno, (wrong.text or "").strip()

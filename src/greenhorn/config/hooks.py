@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from greenhorn.config.file import frames
+from greenhorn.errors import import_remedy
 
 Hook = Callable[..., Any]
 
@@ -148,7 +149,7 @@ def _of_the_application(file: str | None) -> bool:
 
 
 def _reason(wrong: BaseException) -> str:
-    what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1]
+    what = "".join(traceback.format_exception_only(wrong)).strip().splitlines()[-1] + import_remedy(wrong)
     if isinstance(wrong, SyntaxError) and wrong.filename:
         return f"{what} ({wrong.filename}, line {wrong.lineno})"
     raised_in = frames(wrong)

@@ -26,6 +26,7 @@ _OTHER_NAMES = {
     "gunicorn.instrument.statsd:Statsd",
     "simple",
     "egg:gunicorn#simple",
+    "egg:greenhorn#simple",
 }
 """What else the one logger is called; metrics are no matter of the logger here."""
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")

@@ -8,15 +8,11 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any, cast
 
-from greenhorn.errors import ConfigError
+from greenhorn.errors import ConfigError, import_remedy
 from greenhorn.observe.logger import Logger
 from greenhorn.observe.metered import meter, statsd_of
 from greenhorn.observe.outlets import Outlets
 
-OWN_NAMES = frozenset(
-    ("simple", "gunicorn.glogging.Logger", "greenhorn.glogging.Logger", "greenhorn.observe.logger.Logger")
-)
-"""Names of our own logger, with a dot for a colon."""
 GROUPS = ("greenhorn.loggers", "gunicorn.loggers")
 """Groups of entry points in which packages offer loggers."""
 REMEDY = "name a class as MODULE.CLASS or MODULE:CLASS, such as greenhorn.glogging.Logger"
@@ -25,7 +21,8 @@ REMEDY = "name a class as MODULE.CLASS or MODULE:CLASS, such as greenhorn.gloggi
 def find_logger_class(value: Any) -> type[Logger]:
     """The class that the setting logger_class names, or is, or that a function returns. Raises `ConfigError`.
 
-    A class that is not derived from ours, such as gunicorn's own, gets what the server needs beside.
+    The setting's parser knows what else our own is called. A class that is not derived from ours, such as gunicorn's
+    own, gets what the server needs beside.
     """
     if inspect.isroutine(value):
         value = value()
@@ -44,8 +41,6 @@ def find_logger_class(value: Any) -> type[Logger]:
 
 
 def _named(text: str) -> Any:
-    if text.replace(":", ".") in OWN_NAMES:
-        return Logger
     offered = text.removeprefix("egg:")
     if offered != text or not ({".", ":"} & set(text)):
         distribution, _, name = offered.rpartition("#")
@@ -54,15 +49,15 @@ def _named(text: str) -> Any:
     try:
         return getattr(import_module(module), name)
     except ImportError as error:
-        raise ConfigError(f"logger_class: cannot import {module!r} of {text!r}: {error}; {REMEDY}") from error
+        raise ConfigError(
+            f"logger_class: cannot import {module!r} of {text!r}: {error}{import_remedy(error) or f'; {REMEDY}'}"
+        ) from error
     except AttributeError as error:
         raise ConfigError(f"logger_class: {module!r} has no {name!r}; {REMEDY}") from error
 
 
 def _offered(text: str, distribution: str, name: str) -> Any:
-    """The logger that a package offers under this name; ours by gunicorn's."""
-    if (distribution, name) in (("gunicorn", "simple"), ("greenhorn", "simple"), ("", "simple")):
-        return Logger
+    """The logger that a package offers under this name."""
     for group in GROUPS:
         for point in entry_points(group=group, name=name or "main"):
             if not distribution or (point.dist is not None and point.dist.name == distribution):

@@ -1,5 +1,6 @@
 """Where values come from, which source wins, and what a wrong one says."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,14 @@ from greenhorn.config.tables import ROWS
 from unit.config.loading import exit_of, load, refusal, settings, write
 
 pytestmark = pytest.mark.usefixtures("start_directory")
+
+
+@pytest.fixture
+def without_gunicorn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let gunicorn not be installed."""
+    for name in [name for name in sys.modules if name.partition(".")[0] == "gunicorn"]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "gunicorn", None)
 
 
 def test_without_anything_all_values_are_defaults(tmp_path: Path):
@@ -281,6 +290,33 @@ def test_an_exception_in_what_a_file_imports_is_told_with_both_places(tmp_path: 
     message = refusal()
     assert message.startswith(f"{path}, line 2: OSError: no cpu\n    workers = cores()")
     assert message.endswith(f"raised in {other}, line 2")
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "from gunicorn import glogging",
+        "import gunicorn.glogging as theirs",
+        "import gunicorn",
+        "from gunicorn.workers.ggevent import GeventWorker",
+    ],
+)
+@pytest.mark.usefixtures("without_gunicorn")
+def test_an_import_of_gunicorn_where_it_is_not_installed_is_told_with_what_to_write(tmp_path: Path, code: str):
+    path = write(tmp_path, f"import os\n{code}\n")
+    message = refusal()
+    assert message.startswith(f"{path}, line 2: ModuleNotFoundError: ")
+    assert "write greenhorn.glogging for gunicorn.glogging" in message
+    assert message.endswith(f"\n    {code}")
+    write(tmp_path, f"{code}\ndef said(server): pass\n", "their_hooks.py")
+    write(tmp_path, "on_starting = 'their_hooks.said'\n")
+    assert "write greenhorn.glogging for gunicorn.glogging" in refusal()
+
+
+@pytest.mark.usefixtures("without_gunicorn")
+def test_an_import_of_something_else_is_told_without_it(tmp_path: Path):
+    write(tmp_path, "import gunicorn_of_another_kind")
+    assert "greenhorn.glogging" not in refusal()
 
 
 @pytest.mark.parametrize("code", ["import sys; sys.exit(7)", "raise GeneratorExit"])

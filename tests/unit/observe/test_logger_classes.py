@@ -12,6 +12,7 @@ import pytest
 
 from greenhorn import glogging
 from greenhorn.config import Settings
+from greenhorn.config.logs import OWN_LOGGER, logger_class
 from greenhorn.errors import ConfigError
 from greenhorn.observe.access import AccessFile, DirectLog, Excluded, Refusal, Unread
 from greenhorn.observe.atoms import SafeAtoms
@@ -38,10 +39,14 @@ def files(folder: Path, **others: Any) -> Settings:
 
 
 @pytest.mark.parametrize(
-    "name", ["gunicorn.glogging.Logger", "greenhorn.glogging:Logger", "simple", "egg:gunicorn#simple", Logger]
+    "name",
+    [
+        *("gunicorn.glogging.Logger", "gunicorn.glogging:Logger", "gunicorn.instrument.statsd.Statsd", "simple"),
+        *("egg:gunicorn#simple", "egg:greenhorn#simple", "greenhorn.observe.logger.Logger", OWN_LOGGER, Logger, None),
+    ],
 )
 def test_gunicorns_names_mean_our_logger(name: Any):
-    assert find_logger_class(name) is Logger
+    assert find_logger_class(logger_class(name)) is Logger
     assert glogging.Logger is Logger
 
 
@@ -71,6 +76,17 @@ def test_what_is_no_logger_class_is_an_error_of_the_configuration(name: Any, why
     with pytest.raises(ConfigError, match=r"^logger_class: ") as caught:
         find_logger_class(name)
     assert why in str(caught.value)
+
+
+def test_a_logger_class_made_for_gunicorn_that_is_not_there_is_told_with_what_to_write(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "their_loggers.py").write_text("from gunicorn.glogging import Logger\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setitem(sys.modules, "gunicorn", None)
+    monkeypatch.delitem(sys.modules, "gunicorn.glogging", raising=False)
+    with pytest.raises(ConfigError, match=r"^logger_class: cannot .* write greenhorn\.glogging for gunicorn\.glogging"):
+        find_logger_class("their_loggers.Logger")
 
 
 def test_a_logger_class_that_fails_is_an_error_of_the_configuration():
