@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import traceback
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from greenhorn.config import Configuration, Settings
 from greenhorn.errors import AppLoadError, ConfigError
@@ -12,6 +13,7 @@ from greenhorn.master.server import Server
 from greenhorn.master.surroundings import Surroundings
 from greenhorn.net.listener import Listener
 from greenhorn.observe.logger import Logger
+from greenhorn.observe.new_files import missing_files, remove_empty
 
 
 class Reload:
@@ -39,6 +41,8 @@ class Reload:
         """How many workers there were to be, before all were withdrawn."""
         self._comes_back = False
         """Whether what is tried brings them back."""
+        self._new_files: set[Path] = set()
+        """The log files that were not there before what is tried."""
         self._target_before = 0
         self._target_wanted = 0
 
@@ -66,6 +70,7 @@ class Reload:
             for warning in configuration.warnings:
                 self.log.warning("%s", warning)
             self._surroundings.enter(generation.settings)
+            self._new_files |= missing_files(generation.settings)
             generation.open(self.sockets, self.activated)
             generation.preload(before, self.log)
             self._target_before = self._target_wanted = server.num_workers
@@ -124,6 +129,7 @@ class Reload:
         if self._comes_back:
             self._withdrawn = None
         self._keep_sockets((generation,))
+        self._leave_no_empty_files(generation)
         if before.access is not None and before.access is not generation.access:
             before.access.close()
 
@@ -134,7 +140,14 @@ class Reload:
         self._keep_sockets((before,), generation.listeners if generation else ())
         if generation is not None and generation.access is not None and generation.access is not before.access:
             generation.access.close()
+        self._leave_no_empty_files(before)
         self.log.error("The reload is given up, and the old workers go on: %s", why)
+
+    def _leave_no_empty_files(self, kept: Generation) -> None:
+        """Remove the log files that came with what was tried, but for those of the generation that is `kept`."""
+        used = {Path(path) for path in (*self.log.paths, kept.access.path if kept.access else "") if path}
+        remove_empty(self._new_files - used)
+        self._new_files.clear()
 
     def _restore(self, before: Generation) -> None:
         server = self._server

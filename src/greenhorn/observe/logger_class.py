@@ -5,12 +5,12 @@ import inspect
 import os
 from importlib import import_module
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any, cast
 
 from greenhorn.errors import ConfigError, import_remedy
 from greenhorn.observe.logger import Logger
 from greenhorn.observe.metered import meter, statsd_of
+from greenhorn.observe.new_files import missing_files, remove_empty
 from greenhorn.observe.outlets import Outlets
 
 GROUPS = ("greenhorn.loggers", "gunicorn.loggers")
@@ -70,14 +70,11 @@ def check_logging(settings: Any) -> None:
 
     Raises `ConfigError`. Main thread of a process that does not go on to log.
     """
-    named = [Path(name) for name in (settings.errorlog, settings.accesslog) if name and name != "-"]
-    new = [path for path in named if not path.exists()]
+    new = missing_files(settings)
     try:
         make_logger(dataclasses.replace(settings, capture_output=False))
     finally:
-        for path in new:
-            if path.is_file() and not path.stat().st_size:
-                path.unlink()
+        remove_empty(new)
 
 
 def make_logger(settings: Any) -> Logger:

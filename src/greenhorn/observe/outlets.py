@@ -2,7 +2,8 @@
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from logging.handlers import MemoryHandler, QueueListener
 from typing import Any
 
 from greenhorn.observe.statsd import StatsD
@@ -47,9 +48,9 @@ class Outlets:
 
     @property
     def paths(self) -> list[str]:
-        """The files that are written to."""
-        handlers = [*self.error_log.handlers, *self.access_log.handlers]
-        return list(dict.fromkeys(each.baseFilename for each in handlers if isinstance(each, logging.FileHandler)))
+        """The files that are written to, by these and all other loggers: those that `reopen_files` opens anew."""
+        handlers = [*_files([*self.error_log.handlers, *self.access_log.handlers], set()), *file_handlers()]
+        return list(dict.fromkeys(each.baseFilename for each in handlers))
 
     def stay(self) -> None:
         """Undo what an application does to loggers that it does not know when it configures logging."""
@@ -62,10 +63,25 @@ class Outlets:
 
 
 def file_handlers() -> Iterator[logging.FileHandler]:
-    """Yield every handler of this process that writes to a file, whoever has made it."""
+    """Yield every handler of this process that writes to a file, whoever has made it.
+
+    Also what is behind a handler that hands records on: the target of a MemoryHandler, the listener of a QueueHandler
+    (Python 3.12).
+    """
     seen: set[int] = set()
     for log in [logging.root, *list(logging.root.manager.loggerDict.values())]:
-        for handler in getattr(log, "handlers", ()):
-            if isinstance(handler, logging.FileHandler) and id(handler) not in seen:
-                seen.add(id(handler))
-                yield handler
+        yield from _files(getattr(log, "handlers", ()), seen)
+
+
+def _files(handlers: Iterable[Any], seen: set[int]) -> Iterator[logging.FileHandler]:
+    for handler in handlers:
+        if id(handler) in seen:
+            continue
+        seen.add(id(handler))
+        if isinstance(handler, logging.FileHandler):
+            yield handler
+        if isinstance(handler, MemoryHandler) and handler.target is not None:
+            yield from _files([handler.target], seen)
+        listener = getattr(handler, "listener", None)
+        if isinstance(listener, QueueListener):
+            yield from _files(listener.handlers, seen)

@@ -1,6 +1,7 @@
 """One reading of the configuration: its worker class, its listeners and log, and its application."""
 
 import gc
+import logging
 import os
 import sys
 import threading
@@ -175,8 +176,14 @@ def test_files_are_handed_over_to_whom_the_workers_run_as(tmp_path: Path, forget
     one = make(bind=(f"unix:{tmp_path}/s",), accesslog=str(tmp_path / "access.log"), user=1234, group=1235)
     one.open([], [])
     opened += one.listeners
-    one.hand_files_over(log)
-    for name in ("error.log", "access.log", "s"):
+    application = logging.FileHandler(tmp_path / "app.log")
+    logging.root.addHandler(application)
+    try:
+        one.hand_files_over(log)
+    finally:
+        logging.root.removeHandler(application)
+        application.close()
+    for name in ("error.log", "access.log", "s", "app.log"):
         found = (tmp_path / name).stat()
         assert (found.st_uid, found.st_gid) == (1234, 1235), name
     assert one.access is not None

@@ -247,6 +247,61 @@ def test_what_ttin_did_meanwhile_stays_when_a_generation_is_given_up(master: Cal
     assert one.server.num_workers == 3  # of the two before, and what TTIN added
 
 
+def log_files(folder: Path) -> set[str]:
+    return {path.name for path in folder.glob("new-*")}
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"bind": ("unix:/no/such/folder/s",)}, {"on_reload": failing}, {"errorlog": "/no/such/e"}]
+)
+def test_a_reload_that_is_given_up_leaves_no_empty_log_files_behind(
+    master: Callable[..., Master], tmp_path: Path, wrong: dict[str, Any]
+):
+    one = master(bind=(f"unix:{tmp_path}/a",))
+    (tmp_path / "new-kept.log").touch()
+    new = {"accesslog": str(tmp_path / "new-access.log"), "errorlog": str(tmp_path / "new-error.log")}
+    one.read(**new | wrong)
+    assert one.is_as_before()
+    assert log_files(tmp_path) == {"new-kept.log"}
+    one.read(**new | wrong | {"accesslog": str(tmp_path / "new-kept.log")})
+    assert log_files(tmp_path) == {"new-kept.log"}
+
+
+def test_workers_that_cannot_boot_leave_only_log_files_that_say_something(
+    master: Callable[..., Master], tmp_path: Path
+):
+    one = master()
+    one.read(accesslog=str(tmp_path / "new-access.log"), errorlog=str(tmp_path / "new-error.log"), loglevel="info")
+    one.server.log.info("said meanwhile")
+    assert log_files(tmp_path) == {"new-access.log", "new-error.log"}
+    one.fail()
+    assert one.is_as_before()
+    assert log_files(tmp_path) == {"new-error.log"}
+    assert "said meanwhile" in (tmp_path / "new-error.log").read_text()
+
+
+def test_log_files_of_what_was_superseded_go_and_those_of_what_serves_stay(
+    master: Callable[..., Master], tmp_path: Path
+):
+    one = master()
+    one.read(accesslog=str(tmp_path / "new-a.log"))
+    one.read(accesslog=str(tmp_path / "new-b.log"))
+    one.ready()
+    assert log_files(tmp_path) == {"new-b.log"}
+    one.read(accesslog=str(tmp_path / "new-b.log"), on_reload=failing)
+    assert log_files(tmp_path) == {"new-b.log"}
+
+
+def test_a_log_file_that_what_serves_needs_stays_although_a_reload_has_made_it(
+    master: Callable[..., Master], tmp_path: Path
+):
+    one = master(accesslog=str(tmp_path / "new-a.log"))
+    (tmp_path / "new-a.log").unlink()  # as if it had been renamed
+    one.read(accesslog=str(tmp_path / "new-a.log"), on_reload=failing)
+    assert one.is_as_before()
+    assert log_files(tmp_path) == {"new-a.log"}
+
+
 def test_a_start_directory_that_is_gone_changes_nothing(master: Callable[..., Master], start_directory: Path):
     one = master()
     start_directory.rmdir()
