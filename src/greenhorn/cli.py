@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from greenhorn.app import load_named
 from greenhorn.config import Configuration, load_configuration
 from greenhorn.config.hooks import hook_name
+from greenhorn.config.tables import ROWS
 from greenhorn.errors import AppLoadError, ConfigError, Interrupted
 from greenhorn.master.arbiter import Arbiter
 from greenhorn.master.check import check
@@ -15,7 +16,7 @@ from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.process import Launch, daemonize
 from greenhorn.master.surroundings import Surroundings
-from greenhorn.net.listener import parse_address
+from greenhorn.net.bind import parse_bind
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C before the master was there, as shells have it."""
@@ -113,7 +114,7 @@ def _start(
     if unnamed and settings.print_config and not settings.check_config:
         return 0
     for text in settings.bind:
-        parse_address(text)  # before anything is begun or loaded, since typing it right is all that it takes
+        parse_bind(text)  # before anything is begun or loaded, since typing it right is all that it takes
     generation = Generation.of(settings, load)
     if settings.check_config or settings.print_config:
         check(generation)
@@ -142,4 +143,6 @@ def listing(configuration: Configuration) -> Iterator[str]:
         if callable(value):
             value = hook_name(value)
         shown = repr(dict(value) if isinstance(value, Mapping) else value)
+        if ROWS[name].secret and value is not None:
+            shown = "'...'"
         yield f"{name:{longest}} = {shown:{WIDEST_VALUE}}  # {configuration.origins[name]}"

@@ -4,7 +4,10 @@ Each takes the text of a flag or a Python value of a configuration file. Each ra
 would be valid.
 """
 
-from greenhorn.config.parsers import items_between_commas, positive, size, whole
+import ssl
+from collections.abc import Sequence
+
+from greenhorn.config.parsers import items_between_commas, path, positive, size, whole
 
 SMALLEST_FRAME = 1 << 14
 LARGEST_FRAME = (1 << 24) - 1
@@ -34,6 +37,48 @@ def ssl_version(value: object) -> int | str | None:
     if isinstance(value, bool) or not isinstance(value, int | str | None):
         raise ValueError("must be a member of ssl._SSLMethod, or left out")  # noqa: TRY004 - one kind of error
     return value.strip() or None if isinstance(value, str) else value
+
+
+def tls_version(value: object) -> str:
+    """Return 1.2 or 1.3, from such a text or number, TLSv1.2, TLSv1_2, or a member of ssl.TLSVersion."""
+    name = str(getattr(value, "name", value)).strip()
+    found = name.removeprefix("TLS").removeprefix("v").replace("_", ".")
+    if found in ("1", "1.0", "1.1"):
+        raise ValueError("must be 1.2 or 1.3: the versions before are broken (RFC 8996)")
+    if found not in ("1.2", "1.3"):
+        raise ValueError("must be 1.2 or 1.3")
+    return found
+
+
+def verify_flags(value: object) -> tuple[str, ...]:
+    """Return names of ssl.VerifyFlags, with or without VERIFY_ in front, from a list or between commas."""
+    known = [name.removeprefix("VERIFY_") for name in ssl.VerifyFlags.__members__ if name != "VERIFY_DEFAULT"]
+    valid = f"must be names separated by commas, of: {', '.join(known).lower()}"
+    if isinstance(value, int) and not isinstance(value, bool):
+        members = ssl.VerifyFlags.__members__.items()
+        value = [name for name, flag in members if flag and value & flag == flag]
+    found = tuple(item.upper().removeprefix("VERIFY_") for item in items_between_commas(value, valid))
+    if not set(found) <= set(known):
+        raise ValueError(valid)
+    return found
+
+
+def certificates(value: object) -> tuple[str, ...]:
+    """Return certificates, each as CERTFILE or CERTFILE,KEYFILE, from such texts or from pairs of paths."""
+    valid = "must be CERTFILE, or CERTFILE,KEYFILE, or a list of those"
+    items = [value] if isinstance(value, str) else value
+    if not isinstance(items, Sequence):
+        raise ValueError(valid)  # noqa: TRY004 - one kind of error
+    found = []
+    for item in items:
+        parts = item.split(",") if isinstance(item, str) else item
+        if not isinstance(parts, Sequence) or not 1 <= len(parts) <= 2:  # noqa: PLR2004 - a pair
+            raise ValueError(valid)
+        try:
+            found.append(",".join(path(part) for part in parts))
+        except ValueError:
+            raise ValueError(valid) from None
+    return tuple(found)
 
 
 def http_protocols(value: object) -> tuple[str, ...]:

@@ -57,6 +57,8 @@ class Row:
     pending: Pending | None
     moot: str
     """Why the setting has no effect, for the warning of who sets it; empty where it has one."""
+    secret: bool
+    """Whether nobody should read its value off a screen."""
 
     @property
     def summary(self) -> str:
@@ -77,6 +79,7 @@ def setting(
     differs: str = "",
     pending: Pending | None = None,
     moot: str = "",
+    secret: bool = False,
 ) -> T:
     """Return the dataclass field of one setting, which a type checker sees as the setting's value.
 
@@ -94,6 +97,7 @@ def setting(
         differs=" ".join(differs.split()),
         pending=pending,
         moot=moot,
+        secret=secret,
     )
     # A factory, since a read-only mapping is no default that dataclasses accept.
     return dataclasses.field(default_factory=lambda: default, metadata={ROW: row})
@@ -116,5 +120,7 @@ def parsed(row: Row, value: object, origin: str) -> object:
     try:
         return row.parse(value)
     except ValueError as wrong:
-        shown = getattr(value, "__qualname__", None) or repr(value)  # a function's address would help nobody
+        shown = (
+            "..." if row.secret else getattr(value, "__qualname__", None) or repr(value)
+        )  # a function's address would help nobody
         raise ConfigError(f"{origin}: {row.name} = {shown}: {wrong}") from None

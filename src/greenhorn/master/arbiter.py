@@ -19,6 +19,7 @@ from greenhorn.master.handover import Handover
 from greenhorn.master.pidfile import Pidfile
 from greenhorn.master.process import Launch, become, set_title
 from greenhorn.master.reload import Reload
+from greenhorn.master.renewal import Renewal
 from greenhorn.master.server import Server
 from greenhorn.master.signals import DUMP, Signals
 from greenhorn.master.surroundings import Surroundings
@@ -66,6 +67,7 @@ class Arbiter(Server):
         self._selector = selectors.DefaultSelector()
         self.fleet = Fleet(self, self._selector)
         self._reload = Reload(self, read, surroundings, self._take_over)
+        self._renewal = Renewal(self)
         self._pidfile: Pidfile | None = None
         self._pidfile_path = ""
         self._stop_at: float | None = None
@@ -105,8 +107,10 @@ class Arbiter(Server):
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
         self._listen()
         self._set_title()
+        for warning in self.generation.entrances.warnings():
+            self.log.warning("%s", warning)
         for listener in self.LISTENERS:
-            self.log.info("Listening at: %s (%d)", listener, self.pid)
+            self.log.info("Listening at: %s (%d)", self.generation.url(listener), self.pid)
         self.log.info("Using worker: %s", self.cfg.worker_class)
         if not self.cfg.workers:
             self.log.warning("workers is 0: nobody serves")
@@ -131,6 +135,7 @@ class Arbiter(Server):
             return
         self._reap()
         self._reload.begin_with_changed_files()
+        self._renewal.look(time.monotonic())
         self._tell_outside()
         if self.handover.promoted():
             self._promote()
@@ -263,7 +268,7 @@ class Arbiter(Server):
         self._reload.accepted(generation, before)
         for listener in generation.listeners:
             if listener not in before.listeners:
-                self.log.info("Listening at: %s (%d)", listener, self.pid)
+                self.log.info("Listening at: %s (%d)", generation.url(listener), self.pid)
         self.log.info("The new generation serves, and the old workers leave")
         self._ready_again()
 

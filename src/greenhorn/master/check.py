@@ -5,7 +5,7 @@ from pathlib import Path
 
 from greenhorn.errors import ConfigError
 from greenhorn.master.generation import Generation
-from greenhorn.net.listener import check_address, parse_address
+from greenhorn.net.listener import check_address
 from greenhorn.observe.logger_class import check_logging
 
 
@@ -16,8 +16,8 @@ def check(generation: Generation) -> None:
     setting's name, and `AppLoadError`. Main thread, in the directory that chdir names.
     """
     settings = generation.settings
-    for address in [parse_address(text) for text in settings.bind]:
-        check_address(address)
+    for bind, _ in generation.entrances.all:
+        check_address(bind.address)
     if settings.pidfile is not None:
         _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
     generation.load(settings)

@@ -12,10 +12,12 @@ from greenhorn.app import check_paste, load_named
 from greenhorn.config import Settings
 from greenhorn.config.worker_classes import WORKERS, fault_of
 from greenhorn.errors import ConfigError
+from greenhorn.master.entrances import Entrances
 from greenhorn.master.process import Identity, check_identity, other_threads, own
-from greenhorn.net.listener import Address, Listener, Manner, listen_all, parse_address
+from greenhorn.net.listener import Address, Listener, Manner, listen_all
 from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
+from greenhorn.tls.entrance import Entrance
 from greenhorn.workers.base import Worker
 from greenhorn.workers.reloader import check_engine
 
@@ -43,7 +45,11 @@ class Generation:
     settings: Settings
     worker_class: type[Worker]
     identity: Identity
+    entrances: Entrances
+    """What is spoken at each value of bind."""
     listeners: list[Listener] = field(default_factory=list)
+    spoken: list[Entrance] = field(default_factory=list)
+    """What is spoken at each of the listeners."""
     access: AccessFile | None = None
     app: Callable[..., Any] | None = None
     """The application, if the master has loaded it (preload_app)."""
@@ -51,8 +57,8 @@ class Generation:
     """What loads the application."""
 
     @classmethod
-    def of(cls, settings: Settings, load: Load = load_named) -> "Generation":
-        """The generation that `settings` describe, with nothing opened yet. Raises `ConfigError`."""
+    def of(cls, settings: Settings, load: Load = load_named, before: "Generation | None" = None) -> "Generation":
+        """The generation that `settings` describe behind `before`, with nothing opened yet. Raises `ConfigError`."""
         if load is load_named and settings.wsgi_app is None and settings.paste is None:
             raise ConfigError(
                 "no application is named: name one as in `greenhorn hello:app`, for app in hello.py, "
@@ -64,7 +70,9 @@ class Generation:
         check_identity(identity)
         if settings.reload:
             check_engine(settings.reload_engine)
-        return cls(settings, find_worker_class(settings.worker_class), identity, load=load)
+        worker_class = find_worker_class(settings.worker_class)
+        entrances = Entrances(settings, before.entrances if before is not None else None)
+        return cls(settings, worker_class, identity, entrances, load=load)
 
     @property
     def preloads(self) -> bool:
@@ -85,19 +93,21 @@ class Generation:
             gid=-1 if identity.gid is None else identity.gid,
             reuse_port=settings.reuse_port,
         )
-        wanted = [parse_address(text) for text in settings.bind]
-        if activated and not any(address.name for address in wanted):
-            wanted = [listener.address for listener in activated] + [each for each in wanted if each.fd >= 0]
+        wanted = [(bind.address, entrance) for bind, entrance in self.entrances.all]
+        if activated and not any(address.name for address, _ in wanted):
+            stand_in = [(listener.address, self.entrances.default) for listener in activated]
+            wanted = stand_in + [each for each in wanted if each[0].fd >= 0]
         else:
-            wanted = [address for each in wanted for address in _named(each, activated)]
+            wanted = [(named, entrance) for address, entrance in wanted for named in _named(address, activated)]
         access = AccessFile(settings.accesslog) if settings.accesslog else None
         known = list(dict.fromkeys([*existing, *activated]))
         try:
-            self.listeners = listen_all(wanted, manner, known)
+            self.listeners = listen_all([address for address, _ in wanted], manner, known)
         except ConfigError:
             if access is not None:
                 access.close()
             raise
+        self.spoken = [entrance for _, entrance in wanted]
         self.access = access
 
     def hand_files_over(self, log: Logger) -> None:
@@ -131,8 +141,20 @@ class Generation:
     def make_worker(self, age: int, log: Logger, channel: socket.socket) -> Worker:
         """A worker of this generation, to be forked; `channel` is its end."""
         return self.worker_class(
-            age, self.settings, self.listeners, log, self.access, channel, app=self.app, load=self.load
+            age,
+            self.settings,
+            self.listeners,
+            log,
+            self.access,
+            channel,
+            app=self.app,
+            load=self.load,
+            spoken=self.spoken,
         )
+
+    def url(self, listener: Listener) -> str:
+        """Where clients find a listener of this generation."""
+        return listener.url(self.spoken[self.listeners.index(listener)].scheme)
 
     def _serves_what(self, other: "Generation") -> bool:
         """Whether the application has the same name as that of `other`."""

@@ -66,8 +66,8 @@ class Reload:
         try:
             self._surroundings.leave()
             configuration = self._read()
-            generation = Generation.of(configuration.settings, before.load)
-            for warning in configuration.warnings:
+            generation = Generation.of(configuration.settings, before.load, before)
+            for warning in (*configuration.warnings, *generation.entrances.warnings()):
                 self.log.warning("%s", warning)
             self._surroundings.enter(generation.settings)
             self._new_files |= missing_files(generation.settings)

@@ -40,6 +40,7 @@ class Connection:
 
     __slots__ = (
         "awaits_continue",
+        "begin",
         "body",
         "buffer",
         "buffers",
@@ -49,6 +50,7 @@ class Connection:
         "deaf",
         "discarded",
         "drained",
+        "entrance",
         "fd",
         "gained",
         "gone",
@@ -60,6 +62,7 @@ class Connection:
         "queued_at",
         "read_at",
         "requests",
+        "secure",
         "socket",
         "spool",
         "state",
@@ -83,10 +86,12 @@ class Connection:
     ) -> None:
         self.socket = sock
         self.fd = sock.fileno()
-        self.peer = peer
-        """The client's address and port; None for a unix socket."""
-        self.turn = turn
+        self.peer = peer  # The client's address and port; None for a unix socket
+        self.turn = self.begin = turn  # `begin`: the turn behind what a proxy tells at first, if one is expected to
         self.buffers = buffers
+        self.entrance: Any = None  # What is spoken where it came in
+        self.secure: Any = None
+        """What encrypts it, since its first byte."""
         self.state = State.NEW
         self.was = State.NEW
         """The last state in which the poller owned it; ACTIVE if a turn began something that has its own time."""
@@ -99,40 +104,31 @@ class Connection:
         self.read_at = self.taken_at = 0.0  # its head was read, a thread took the whole request on; if logs need it
         self.waited = 0.0  # seconds that the thread of its request has waited for its client
         self.waits = False  # whether it does so now
-        self.gone = False
-        """Whether its client is known to wait for nothing any more."""
+        self.gone = False  # whether its client is known to wait for nothing any more
         self.drained = False
         """Whether all was read that had come, so that anything new will be told."""
         self.woken = False
         """Whether something happened while a thread had it."""
         self.deadline = 0.0
         """When the wait is over, on the monotonic clock; while it is not parked, how many seconds were left."""
-        self.buffer = b""
-        """Read and not yet parsed."""
-        self.checked = 0
-        """How much of the buffer was found to be no whole head."""
+        self.buffer = b""  # read and not yet parsed
+        self.checked = 0  # How much of the buffer was found to be no whole head
         self.deaf = False
         """Whether nothing more is read: only the end of the stream is waited for."""
         self.discarded = 0  # bytes, after the last answer
         self.requests = 0  # that were answered
         self.head: Any = None
         """The head of the request that is being read or answered."""
-        self.claim: Any = None
-        """Who answers its request, where the application's time is limited."""
+        self.claim: Any = None  # who answers its request, where the application's time is limited
         self.awaits_continue = False
         """Whether the client holds the body back until it is told to go on."""
-        self.body: Any = None
-        """The decoder of its body while that has not all come."""
-        self.spool: Any = None
-        """What was decoded of it."""
-        self.outbox: Outbox | None = None
-        """What of an answer waits for the client."""
-        self.stays = True
-        """Whether the connection goes on once the outbox is empty."""
+        self.body: Any = None  # The decoder of its body while that has not all come
+        self.spool: Any = None  # What was decoded of it
+        self.outbox: Outbox | None = None  # What of an answer waits for the client
+        self.stays = True  # Whether the connection goes on once the outbox is empty
         self.template: Any = None
         """What the environs of its requests have in common."""
-        self.trusted = False
-        """Whether what the peer tells about the client is believed."""
+        self.trusted = False  # Whether what the peer tells about the client is believed
         self.names: Any = None  # as this peer may use them
 
     def recv(self, size: int) -> bytes | None:
@@ -276,7 +272,7 @@ class Connection:
         buffers = self.buffers
         outbox = self.outbox = Outbox(buffers.memory, buffers.folder, buffers.allotment)
         outbox.left = buffers.pace.most
-        self.mark = -unacknowledged(self.socket)
+        self.mark = self._known()
         return outbox
 
     def _relieve(self, outbox: Outbox) -> None:
@@ -336,12 +332,20 @@ class Connection:
 
         The kernel's buffer hides for long that a slow client goes on reading. Owner's thread.
         """
-        outbox = self.outbox
-        known = (outbox.sent if outbox is not None else 0) - unacknowledged(self.socket)
+        known = self._known()
         # On unix sockets the kernel counts more than it was given, so that this may go back.
         taken = max(0, known - self.mark)
         self.mark += taken
         return taken
+
+    def _known(self) -> int:
+        """How many bytes of what goes through the outbox, less what went before, its client is known to have."""
+        known = -unacknowledged(self.socket)
+        if self.outbox is not None:
+            known += self.outbox.sent
+        if self.secure is not None:
+            known += self.secure.underway
+        return known
 
     def shut(self) -> None:
         """Tell the client that nothing more will be sent."""

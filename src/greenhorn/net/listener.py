@@ -149,11 +149,15 @@ class Listener:
             return str(own[0]), str(own[1])
         return os.fsdecode(own), ""
 
-    def __str__(self) -> str:
+    def url(self, scheme: str) -> str:
+        """Where clients that speak `scheme` find it; for a unix socket the path alone says that."""
         host, port = self.name
         if self.socket.family == socket.AF_UNIX:
             return f"unix:{host}"
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
+
+    def __str__(self) -> str:
+        return self.url("http")
 
     def accept(self) -> tuple[socket.socket, tuple[str, str] | None] | None:
         """The next connection, non-blocking, with its peer's address and port; None when nobody waits.

@@ -61,12 +61,16 @@ class FileRegion:
         """The same region, which outlives the file of the application and has to be closed."""
         return FileRegion(os.dup(self.fd), self.offset, self.count)
 
-    def send(self, sock: socket.socket, most: int) -> int:
+    def send(self, sock: Any, most: int) -> int:
         """Send up to `most` bytes and return how many.
 
         Raises `BlockingIOError`, and `ClientGone` for a file that was cut short.
         """
-        sent = os.sendfile(sock.fileno(), self.fd, self.offset, min(self.count, most))
+        most = min(self.count, most)
+        if isinstance(sock, socket.socket):
+            sent = os.sendfile(sock.fileno(), self.fd, self.offset, most)
+        else:  # one that encrypts
+            sent = sock.send_region(self.fd, self.offset, most)
         if not sent:
             raise ClientGone("the file became shorter while it was sent")
         self.offset += sent

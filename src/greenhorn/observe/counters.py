@@ -16,11 +16,14 @@ class Counters:
         self._counts: dict[str, int] = {}
         self._told: dict[str, int] = {}
         self._tell_at = 0.0
+        self._quiet: set[str] = set()
 
-    def add(self, name: str) -> None:
-        """Count one more."""
+    def add(self, name: str, *, quiet: bool = False) -> None:
+        """Count one more; `quiet` ones are the weather of the internet, and told on request only."""
         with self._lock:
             self._counts[name] = self._counts.get(name, 0) + 1
+            if quiet:
+                self._quiet.add(name)
 
     def totals(self) -> dict[str, int]:
         """How often each has happened so far."""
@@ -37,7 +40,7 @@ class Counters:
         totals = self.totals()
         for name, count in totals.items():
             since = count - self._told.get(name, 0)
-            if since:
+            if since and name not in self._quiet:
                 log.warning("%d %s since the last report", since, name)
                 self._tell_at = now + TELL_EVERY
         self._told = totals

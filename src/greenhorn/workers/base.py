@@ -5,14 +5,12 @@ import faulthandler
 import json
 import os
 import random
-import re
 import signal
 import socket
 import sys
 import traceback
 from collections.abc import Callable, Sequence, Sized
 from collections.abc import Set as AbstractSet
-from typing import Any
 
 from greenhorn.app import load_named
 from greenhorn.config import Settings
@@ -20,12 +18,12 @@ from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
 from greenhorn.observe.access import AccessFile, reopen_logs
 from greenhorn.observe.logger import Logger
+from greenhorn.tls.entrance import PLAIN, Entrance
 from greenhorn.workers import spew
 from greenhorn.workers.composition import attach_access_log, build_service, flush_access_log
 from greenhorn.workers.descriptors import allow_descriptors
-from greenhorn.workers.fault import fault_page
 from greenhorn.workers.hooked import Attendance
-from greenhorn.workers.reloader import Reloader
+from greenhorn.workers.loading import Application, load_watched
 from greenhorn.workers.service import Service
 from greenhorn.workers.wear import Wear
 
@@ -41,17 +39,15 @@ TELLING = 1.0
 STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
 """Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
 
-Application = Callable[..., Any]
-
 
 class Worker:
     """A worker process. Made by the master before the fork; everything else happens in the child.
 
     `channel` is the child's end of a socket pair. The worker writes lines to it: `ready`, `beat`, `retire` (exchange
     me), `leaving` (TERM came), `failed TEXT` (why it cannot boot) and `changed PATH` (a file of the application), both
-    as JSON. The master writes `stopping` (say that you are not ready) and `leave FD,FD` (others go on to accept at
-    these listeners). End of stream means that the other is gone. `app` is the application if the master has loaded it,
-    else `load` makes it.
+    as JSON. The master writes `stopping` (say that you are not ready), `certificates` (load them anew) and
+    `leave FD,FD` (others go on to accept at these listeners). End of stream means that the other is gone. `app` is the
+    application if the master has loaded it, else `load` makes it. `spoken` is what is spoken at each of the listeners.
     """
 
     def __init__(
@@ -64,6 +60,7 @@ class Worker:
         channel: socket.socket,
         app: Application | None = None,
         load: Callable[[Settings], Application] = load_named,
+        spoken: Sequence[Entrance] = (),
     ) -> None:
         self.age = age
         self.settings = settings
@@ -80,6 +77,8 @@ class Worker:
         self.aborted = False
         self.wsgi = app
         self._load_app = load
+        self.spoken = spoken or [PLAIN] * len(listeners)
+        """What is spoken at each of the listeners."""
         self.service: Service
         self.attendance: Attendance | None = None
         self.waiting: Sized = ()
@@ -196,25 +195,12 @@ class Worker:
 
     def _load(self) -> Application:
         """The application, or, while somebody works on it, a page that shows why it cannot be loaded."""
-        settings = self.settings
-        if not settings.reload:
-            if self.wsgi is None:
-                self.wsgi = self._load_app(settings)
-            return self.wsgi
-        reloader = Reloader(
-            self._tell_changed,
-            engine=settings.reload_engine,
-            extra=settings.reload_extra_files,
-            since=self.wear.born,
-            log=self.log,
-        )
-        try:
-            self.wsgi = self._load_app(settings)
-        except AppLoadError as error:
-            self.log.error("%s", error)  # noqa: TRY400 - the message has the traceback that matters
-            self.wsgi = fault_page(str(error))
-            reloader.watch(re.findall(r'^ *File "(.+?)", line \d+', str(error), re.MULTILINE))
-        reloader.start()
+        if self.settings.reload:
+            self.wsgi = load_watched(
+                self.settings, self._load_app, on_change=self._tell_changed, since=self.wear.born, log=self.log
+            )
+        elif self.wsgi is None:
+            self.wsgi = self._load_app(self.settings)
         return self.wsgi
 
     def _tell_changed(self, path: str) -> None:
@@ -366,9 +352,20 @@ class Worker:
             if word == "stopping":
                 self._stopping = True
                 self.service.keep_alive = False
+            elif word == "certificates":
+                self._renew_certificates()
             elif word == "leave":
                 self.drain({int(fd) for fd in rest.split(",") if fd})
         return True
+
+    def _renew_certificates(self) -> None:
+        """Show new certificates to those who connect from now on, as the master does already."""
+        try:
+            for entrance in self.spoken:
+                if entrance.credentials is not None:
+                    entrance.credentials.renew()
+        except ConfigError as error:  # readable for root only, say: a new worker has what the master has read
+            self.ask_exchange(f"the new certificates cannot be loaded here ({error})")
 
     def ask_exchange(self, why: str) -> None:
         """Ask the master for another worker in place of this one, which serves until that is ready. Any thread."""

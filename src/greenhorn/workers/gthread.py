@@ -21,10 +21,10 @@ from greenhorn.workers.composition import SERVER, DroppedNames, buffers, field_n
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
 from greenhorn.workers.pool import Pool
-from greenhorn.workers.serve import read_proxy, refuse, serve
+from greenhorn.workers.reception import Reception
+from greenhorn.workers.serve import refuse
 from greenhorn.workers.service import Service
 from greenhorn.workers.spare import Spare
-from greenhorn.wsgi.environ import Environ, connection_template
 
 IDLE, QUEUED, ACTIVE, WHOLE = State.IDLE, State.QUEUED, State.ACTIVE, State.WHOLE
 TICK = 1.0
@@ -60,17 +60,20 @@ class ThreadWorker(Worker):
         self._parked: dict[Connection, bool] = {}
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
         over."""
-        self._trusted = Networks(settings.forwarded_allow_ips)
         dropped = DroppedNames(self.log)
-        self._names = {trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)}
-        self._templates: dict[int, Environ] = {
-            listener.fd: template(settings, listener, self.log, self.is_ready) for listener in self.listeners
-        }
+        self._reception = Reception(
+            self.listeners,
+            self.spoken,
+            template=lambda listener: template(settings, listener, self.log, self.is_ready),
+            buffers=self._buffers,
+            trusted=Networks(settings.forwarded_allow_ips),
+            names={trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)},
+            proxied=settings.proxy_protocol != "off",
+        )
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
         self._tick_at = self._due_at = 0.0
         # Three beats before the master could miss one.
         self._every = min(STUCK_TICK if settings.request_timeout else TICK, settings.timeout / 3 or TICK)
-        self._first_turn = serve if settings.proxy_protocol == "off" else read_proxy
         self._keeps_watching = self.poller.keeps_watching
         self._paces = paces(settings)
         self._keepalive = self._paces[IDLE].most
@@ -188,12 +191,7 @@ class ThreadWorker(Worker):
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> Connection:
         """Take a new connection in; raises `OSError` if the poller cannot."""
-        connection = Connection(sock, peer, self._first_turn, self._buffers)
-        connection.template = connection_template(
-            self._templates[listener.fd], peer, sock, connection.client_disconnected
-        )
-        connection.trusted = peer is None or peer[0] in self._trusted
-        connection.names = self._names[connection.trusted]
+        connection = self._reception.welcome(listener, sock, peer)
         connection.deadline = time.monotonic() + self._paces[State.NEW].most
         self.connections[connection.fd] = connection
         self._crowd.take_in(connection)

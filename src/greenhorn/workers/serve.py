@@ -5,7 +5,7 @@ None of them runs the application: a turn that has a whole request says so.
 
 import errno
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from greenhorn.errors import ClientGone, HTTPError
@@ -22,12 +22,17 @@ from greenhorn.workers.recorded import record_refusal
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import PEER_ADDR
 
+Turn = Callable[[Connection, Service], State]
+"""What a thread does with a connection that is ready."""
 BODY_READ = 262144
 SMALL_CHUNKS_READ = 16384
 """The same of a body in small chunks, which take long to decode."""
 SMALL_CHUNK = 256
 BODY_PER_TURN = 1048576
 """Bytes of a body that one turn takes before others have theirs."""
+TLS_HELLO = b"\x16\x03"
+"""How a client begins that speaks TLS (RFC 8446 5.1)."""
+TLS_HERE = "connections with TLS came to an address of plain HTTP (bind says https://, or certfile is set, for TLS)"
 LINGER_BYTES = 65536
 """Bytes that are thrown away while a client takes note of the last answer; more stay unread."""
 
@@ -57,8 +62,8 @@ def read_proxy(connection: Connection, service: Service) -> State:
             "PROXY_PORT": str(header.server[1]),
         }
         connection.peer = (header.client[0], str(header.client[1]))
-    connection.turn = serve
-    return serve(connection, service)
+    connection.turn = connection.begin
+    return connection.begin(connection, service)
 
 
 def serve(connection: Connection, service: Service) -> State:
@@ -83,6 +88,9 @@ def serve(connection: Connection, service: Service) -> State:
             return keep_unfinished_head(connection, service, buffer)
         head = parse_head(buffer[:end], connection.names, service.limits, service.leniency)
     except HTTPError as error:
+        if buffer.startswith(TLS_HELLO) and not connection.requests and connection.secure is None:
+            service.counters.add(TLS_HERE)
+            return State.CLOSED
         connection.buffer = buffer
         return refuse(connection, service, error)
     connection.buffer = buffer[end + 4 :]
@@ -230,7 +238,8 @@ def part(connection: Connection, *, told: bool) -> State:
     Whoever still sends would get a reset, which may destroy the answer before it is read (RFC 9112 9.6): then the
     stream is ended, and what comes is thrown away for a while.
     """
-    if told and not connection.buffer and (connection.drained or not connection.recv(1)):
+    # With TLS there is a goodbye to come, for which the client would get a reset as well.
+    if told and connection.secure is None and not connection.buffer and (connection.drained or not connection.recv(1)):
         return State.CLOSED
     connection.buffer = b""
     connection.turn = discard

@@ -95,6 +95,7 @@ class HookSettings:
     ssl_context: Callable[..., Any] | None = setting(
         default=None,
         parse=hook("config", "default_ssl_context_factory"),
-        doc="""ssl_context(config, default_ssl_context_factory), in the worker: makes the ssl.SSLContext. The
-            second argument is a function that returns the one that the settings ask for.""",
+        doc="""ssl_context(config, default_ssl_context_factory), in the master: makes the ssl.SSLContext of each
+            listener, at the start and at HUP. The second argument is a function that returns the one that the settings
+            ask for.""",
     )

@@ -3,12 +3,8 @@
 from dataclasses import dataclass
 
 from greenhorn.config.parsers import optional, path, switch, text
-from greenhorn.config.protocols import certificate_request, ssl_version
-from greenhorn.config.setting import Pending, setting
-
-FEATURE = "TLS"
-_PLAIN = Pending(FEATURE, "connections would not be encrypted; terminate TLS in a proxy for now")
-_UNCHECKED = Pending(FEATURE, "clients would not have to show a certificate; check them in a proxy for now")
+from greenhorn.config.protocols import certificate_request, certificates, ssl_version, tls_version, verify_flags
+from greenhorn.config.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,8 +17,7 @@ class TLSSettings:
         parse=optional(path),
         meta="FILE",
         doc="""Certificate in PEM form, with the certificates of its issuers behind it. It turns TLS on for all TCP
-            and unix listeners.""",
-        pending=_PLAIN,
+            and unix listeners but those whose bind says http.""",
     )
     keyfile: str | None = setting(
         ("--keyfile",),
@@ -30,7 +25,38 @@ class TLSSettings:
         parse=optional(path),
         meta="FILE",
         doc="""Private key of the certificate, in PEM form. Unset = it stands in certfile.""",
-        pending=_PLAIN,
+    )
+    key_password: str | None = setting(
+        ("--key-password",),
+        default=None,
+        parse=optional(text),
+        meta="PASSWORD",
+        secret=True,
+        doc="""What opens encrypted keys: the password itself, file:PATH for a file that holds it, or command:COMMAND
+            for a command that prints it (without a shell). Everybody on the machine can see the arguments of a
+            command.""",
+        differs="""has no such setting.""",
+    )
+    certificates: tuple[str, ...] = setting(
+        ("--certificate",),
+        default=(),
+        parse=certificates,
+        meta="CERTFILE[,KEYFILE]",
+        repeats=True,
+        doc="""More certificates, for clients that ask for one of their names (SNI). The flag may be given several
+            times, and a file may hold a list of texts or pairs. The names are those in the certificates, wildcards
+            included. Who asks for none of them gets certfile. One of the same names with another kind of key stands
+            beside the first: RSA and EC.""",
+        differs="""has no such setting.""",
+    )
+    reload_certificates: bool = setting(
+        ("--reload-certificates",),
+        default=False,
+        parse=switch,
+        bare=True,
+        doc="""Take certificates when their files change, without HUP. Connections that are there already keep theirs.
+            What cannot be used is told in the log, and the old certificate stays.""",
+        differs="""has no such setting.""",
     )
     ca_certs: str | None = setting(
         ("--ca-certs",),
@@ -38,7 +64,6 @@ class TLSSettings:
         parse=optional(path),
         meta="FILE",
         doc="""Certificates, in PEM form, of those whose client certificates are believed.""",
-        pending=_UNCHECKED,
     )
     cert_reqs: int = setting(
         ("--cert-reqs",),
@@ -46,16 +71,52 @@ class TLSSettings:
         parse=certificate_request,
         meta="NUMBER",
         doc="""Whether clients show a certificate: 0 they need not, 1 they may, 2 they must. The members of
-            ssl.VerifyMode and the words none, optional and required say the same.""",
-        pending=_UNCHECKED,
+            ssl.VerifyMode and the words none, optional and required say the same. What it says stands in the environ
+            as SSL_CLIENT_S_DN and so on.""",
+    )
+    crl_file: str | None = setting(
+        ("--crl-file",),
+        default=None,
+        parse=optional(path),
+        meta="FILE",
+        doc="""Revocation lists, in PEM form, of those in ca_certs. A client certificate whose issuer has no list, or
+            one that is too old, is refused.""",
+        differs="""has no such setting.""",
+    )
+    verify_flags: tuple[str, ...] = setting(
+        ("--verify-flags",),
+        default=(),
+        parse=verify_flags,
+        meta="NAMES",
+        doc="""How client certificates are looked at: names of ssl.VerifyFlags separated by commas, such as
+            x509_strict or crl_check_chain.""",
+        differs="""has no such setting.""",
+    )
+    tls_min_version: str = setting(
+        ("--tls-min-version",),
+        default="1.2",
+        parse=tls_version,
+        meta="VERSION",
+        doc="""The oldest version of TLS that is spoken: 1.2 or 1.3.""",
+        differs="""has no such setting.""",
     )
     ciphers: str | None = setting(
         ("--ciphers",),
         default=None,
         parse=optional(text),
         meta="CIPHERS",
-        doc="""Ciphers for TLS up to 1.2, in the notation of OpenSSL. Unset = what Python takes.""",
-        pending=Pending(FEATURE),
+        doc="""Ciphers for TLS 1.2, in the notation of OpenSSL. Unset = those with forward secrecy and authenticated
+            encryption.""",
+        differs="""those that Python takes, CBC included.""",
+    )
+    tls_ciphersuites: str | None = setting(
+        ("--tls-ciphersuites",),
+        default=None,
+        parse=optional(text),
+        meta="SUITES",
+        doc="""Suites for TLS 1.3, separated by colons; only Python 3.15 and newer can choose.
+            Unset = what OpenSSL takes.""",
+        differs="""has no such setting.""",
     )
     do_handshake_on_connect: bool = setting(
         ("--do-handshake-on-connect",),
@@ -73,14 +134,14 @@ class TLSSettings:
         parse=switch,
         bare=True,
         doc="""Take a connection that ends without a TLS goodbye for one that ended, not for an error.""",
-        pending=Pending(FEATURE),
     )
     ssl_version: int | str | None = setting(
         ("--ssl-version",),
         default=None,
         parse=ssl_version,
         meta="VERSION",
-        doc="""Accepted for old configurations, without effect. The hook ssl_context chooses versions of TLS.""",
-        moot="use ssl_context to choose versions of TLS",
+        doc="""Accepted for old configurations, without effect. Versions before 1.2 are never spoken, and
+            tls_min_version chooses among the others.""",
+        moot="versions of TLS before 1.2 are never spoken, and tls_min_version chooses among the others",
         differs="""ssl.PROTOCOL_TLS, and as little effect.""",
     )

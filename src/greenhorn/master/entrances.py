@@ -1,0 +1,125 @@
+"""From the settings to what is spoken at each address: certificates, and who is sent elsewhere."""
+
+import dataclasses
+import datetime as dt
+import re
+import ssl
+import traceback
+from collections.abc import Sequence
+from typing import Any
+
+from greenhorn.config import Settings
+from greenhorn.config.setting import parsed
+from greenhorn.config.tables import ROWS
+from greenhorn.config.tables.tls import TLSSettings
+from greenhorn.errors import ConfigError
+from greenhorn.net.bind import Bind, parse_bind
+from greenhorn.tls.context import make_context
+from greenhorn.tls.credentials import Credentials
+from greenhorn.tls.entrance import Entrance
+from greenhorn.tls.options import Pair, TLSOptions
+
+OWN = tuple(field.name for field in dataclasses.fields(TLSSettings) if not ROWS[field.name].moot)
+"""Settings that one address can have for itself."""
+WITH_CERTFILE = ("keyfile", "key_password", "certificates")
+"""What belongs to a certificate, so that another certificate leaves it behind."""
+VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
+_ELSEWHERE = re.compile(r"\d{1,5}|https://[^/?#\s]+")
+
+
+class Entrances:
+    """What is spoken at each value of bind, in their order. Raises `ConfigError`.
+
+    Certificates of `before` are gone on with where the options are the same, so that session tickets stay valid.
+    """
+
+    def __init__(self, settings: Settings, before: "Entrances | None" = None) -> None:
+        self._settings = settings
+        self._known = list(before.credentials) if before is not None else []
+        self.credentials: list[Credentials] = []
+        """Those in use, each once."""
+        self.all: list[tuple[Bind, Entrance]] = [(bind, self._of(bind)) for bind in map(parse_bind, settings.bind)]
+        self.default = Entrance(self._credentials(settings)) if settings.is_ssl else Entrance()
+        """For sockets that a service manager has opened."""
+        if settings.cert_reqs and not self.credentials:
+            raise ConfigError("cert_reqs: clients cannot show a certificate without TLS; set certfile")
+
+    def _of(self, bind: Bind) -> Entrance:
+        settings, scheme = self._settings, bind.scheme or ("https" if self._settings.is_ssl else "http")
+        own = dict(bind.settings)
+        if scheme == "http":
+            return Entrance(redirect=_redirect(bind, own))
+        for name in own:
+            if name not in OWN:
+                raise ConfigError(f"bind: {name!r} is nothing that an https address can have; {', '.join(OWN)} are")
+        changes: dict[str, Any] = {name: ROWS[name].default for name in WITH_CERTFILE} if "certfile" in own else {}
+        changes |= {name: parsed(ROWS[name], value, "bind") for name, value in own.items()}
+        return Entrance(self._credentials(dataclasses.replace(settings, **changes)))
+
+    def _credentials(self, settings: Settings) -> Credentials:
+        options = tls_options(settings)
+        for one in self.credentials:
+            if one.options == options:
+                return one
+        hook = settings.ssl_context
+        found = next((one for one in self._known if one.options == options and not one.is_own), None)
+        if found is None or hook is not None:
+            found = Credentials(options, (lambda o, p: _call(settings, o, p)) if hook is not None else None)
+        else:
+            found.renew()
+        self.credentials.append(found)
+        return found
+
+    def warnings(self) -> list[str]:
+        """What should be known of the certificates."""
+        now = dt.datetime.now(dt.UTC)
+        return [warning for one in self.credentials for warning in one.warnings(now)]
+
+
+def tls_options(settings: Settings) -> TLSOptions:
+    """What the settings say of TLS. Raises `ConfigError` if there is no certificate."""
+    if settings.certfile is None:
+        wanted = f"keyfile: {settings.keyfile}" if settings.keyfile else "bind: https"
+        raise ConfigError(f"{wanted} needs a certificate; name one in certfile")
+    more: Sequence[str] = settings.certificates
+    flags = ssl.VerifyFlags.VERIFY_DEFAULT
+    for name in settings.verify_flags:
+        flags |= ssl.VerifyFlags[f"VERIFY_{name}"]
+    return TLSOptions(
+        certificates=(Pair(settings.certfile, settings.keyfile), *(Pair(*text.split(",")) for text in more)),
+        key_password=settings.key_password,
+        ca_certs=settings.ca_certs,
+        cert_reqs=ssl.VerifyMode(settings.cert_reqs),
+        crl_file=settings.crl_file,
+        verify_flags=flags,
+        minimum=VERSIONS[settings.tls_min_version],
+        ciphers=settings.ciphers,
+        ciphersuites=settings.tls_ciphersuites,
+        strict_end=not settings.suppress_ragged_eofs,
+    )
+
+
+def _call(settings: Settings, options: TLSOptions, pair: Pair) -> ssl.SSLContext:
+    """What the hook ssl_context makes. Raises `ConfigError`."""
+    assert settings.ssl_context is not None  # noqa: S101 - who calls knows
+    try:
+        made = settings.ssl_context(settings, lambda: make_context(options, pair))
+    except ConfigError:
+        raise
+    except Exception:  # noqa: BLE001 - told, with its traceback
+        raise ConfigError(f"ssl_context fails:\n{traceback.format_exc().rstrip()}") from None
+    if not isinstance(made, ssl.SSLContext):
+        raise ConfigError(f"ssl_context returns {type(made).__name__}; it must return an ssl.SSLContext")
+    return made
+
+
+def _redirect(bind: Bind, own: dict[str, str]) -> str:
+    """Where the clients of an address without TLS are sent; empty if they are served."""
+    target = own.pop("redirect", "")
+    if own:
+        raise ConfigError(f"bind: {next(iter(own))!r} is nothing that an address without TLS can have; redirect is")
+    if target and not _ELSEWHERE.fullmatch(target):
+        raise ConfigError(
+            f"bind: redirect={target} at {bind.address} is neither a port nor a URL such as https://example.org"
+        )
+    return target

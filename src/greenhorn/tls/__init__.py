@@ -1,0 +1,1 @@
+"""Encrypted connections: certificates, contexts, and a socket that speaks TLS without waiting."""

@@ -1,0 +1,171 @@
+"""The certificates of one listener: which one a client gets, and how they are exchanged while the server runs."""
+
+import datetime as dt
+import ssl
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from greenhorn.errors import ConfigError
+from greenhorn.tls.certificate import Certificate
+from greenhorn.tls.context import fingerprint, load_pair, make_context, signature
+from greenhorn.tls.options import Pair, TLSOptions
+from greenhorn.tls.stream import Engine
+
+MakeContext = Callable[[TLSOptions, Pair], ssl.SSLContext]
+
+
+@dataclass
+class Loaded:
+    """A context, and the certificates in it: one, or several of the same name with different kinds of keys."""
+
+    context: ssl.SSLContext
+    pairs: list[Pair]
+    certificates: list[Certificate]
+
+    @property
+    def kinds(self) -> list[bytes]:
+        """Which kinds of keys it has."""
+        return [certificate.algorithm for certificate in self.certificates]
+
+    @property
+    def names(self) -> set[str]:
+        """What names it is for."""
+        return {name for certificate in self.certificates for name in certificate.names}
+
+
+class Credentials:
+    """The contexts of one listener, made before the fork: all workers share the keys of their session tickets.
+
+    `make` makes the first context where somebody wants to have a hand in that (the hook ssl_context). Raises
+    `ConfigError` that begins with a setting's name. The lock keeps handshakes from beginning while a certificate is
+    exchanged; any thread.
+    """
+
+    def __init__(self, options: TLSOptions, make: MakeContext | None = None) -> None:
+        self.options = options
+        self.strict_end = options.strict_end
+        self.is_own = make is not None
+        """Whether somebody else makes the context."""
+        self._make = make or make_context
+        self._lock = threading.Lock()
+        self._fingerprint = fingerprint(options)
+        self._signature = signature(options)
+        self._seen = self._signature
+        self._loaded = self._load()
+        self._listen_for_names(self._loaded)
+
+    def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Engine:
+        """What speaks TLS with one client over two buffers. Raises `ssl.SSLError`."""
+        with self._lock:
+            engine = self._loaded[0].context.wrap_bio(incoming, outgoing, server_side=True)
+        assert isinstance(engine, Engine)  # noqa: S101 - sslobject_class says so
+        return engine
+
+    def _load(self) -> list[Loaded]:
+        loaded: list[Loaded] = []
+        for pair in self.options.certificates:
+            certificate = _read(pair)
+            same = next((one for one in loaded if one.names == set(certificate.names)), None)
+            if same is not None and certificate.algorithm not in same.kinds:
+                load_pair(same.context, self.options, pair)
+                same.pairs.append(pair)
+                same.certificates.append(certificate)
+            else:
+                context = self._make(self.options, pair) if not loaded else make_context(self.options, pair)
+                loaded.append(Loaded(context, [pair], [certificate]))
+        return loaded
+
+    def _listen_for_names(self, loaded: list[Loaded]) -> None:
+        """Note the name that each client asks for, and give it the certificate of that name (RFC 6066 3)."""
+        context = loaded[0].context
+        context.sslobject_class = Engine
+        before = context.sni_callback
+
+        def choose(engine: Any, name: Any, asked: ssl.SSLContext) -> int | None:
+            engine.server_name = name.lower() if name else None
+            if before is not None:
+                return before(engine, name, asked)
+            if name and len(self._loaded) > 1:
+                with self._lock:
+                    chosen = self._find(name.lower())
+                    if chosen is not context:
+                        engine.context = chosen
+            return None
+
+        context.sni_callback = choose
+
+    def _find(self, name: str) -> ssl.SSLContext:
+        for exact in (True, False):
+            for one in self._loaded:
+                if name in one.names if exact else any(each.covers(name) for each in one.certificates):
+                    return one.context
+        return self._loaded[0].context
+
+    def warnings(self, now: dt.datetime) -> list[str]:
+        """What should be known of certificates that are not valid yet, not any more, or not for long."""
+        told = []
+        for one in self._loaded:
+            for pair, certificate in zip(one.pairs, one.certificates, strict=True):
+                if now < certificate.begins:
+                    told.append(f"certfile: {pair.certfile} is not valid before {_day(certificate.begins)}")
+                elif now > certificate.ends:
+                    told.append(f"certfile: {pair.certfile} has expired at {_day(certificate.ends)}")
+                elif now > certificate.ends - dt.timedelta(days=7):
+                    told.append(f"certfile: {pair.certfile} expires at {_day(certificate.ends)}")
+        return told
+
+    # While the server runs.
+
+    def has_changed(self) -> bool:
+        """Whether a file was replaced and has been the same since the last call: a key follows its certificate."""
+        found = signature(self.options)
+        settled = found == self._seen
+        self._seen = found
+        return settled and found != self._signature
+
+    def renew(self) -> bool:
+        """Take what the files hold now, for handshakes to come; whether that is something else than before.
+
+        Session tickets stay valid, if nothing but certificates of the same kinds has changed. Raises `ConfigError`,
+        and everything is as it was; the same files are not tried again until they change.
+        """
+        self._signature = self._seen = signature(self.options)
+        found = fingerprint(self.options)
+        if found == self._fingerprint:
+            return False
+        fresh = self._load()
+        authorities = slice(sum(len(pair) if pair.keyfile else 1 for pair in self.options.certificates), None)
+        with self._lock:
+            if found[authorities] != self._fingerprint[authorities] or not self._exchange(fresh):
+                self._listen_for_names(fresh)
+                self._loaded = fresh
+        self._fingerprint = found
+        return True
+
+    def _exchange(self, fresh: list[Loaded]) -> bool:
+        """Put the certificates of `fresh` into the contexts that there are; whether that went well."""
+        if self.is_own or [one.kinds for one in fresh] != [one.kinds for one in self._loaded]:
+            return False
+        try:
+            for old, new in zip(self._loaded, fresh, strict=True):
+                for pair in new.pairs:
+                    load_pair(old.context, self.options, pair)
+                old.certificates = new.certificates
+        except ConfigError:  # replaced again, just now
+            return False
+        return True
+
+
+def _read(pair: Pair) -> Certificate:
+    try:
+        return Certificate.read(pair.certfile)
+    except OSError as error:
+        raise ConfigError(f"certfile: cannot read {pair.certfile}: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"certfile: {pair.certfile} is no certificate in PEM form: {error}") from None
+
+
+def _day(moment: dt.datetime) -> str:
+    return f"{moment:%Y-%m-%d %H:%M} UTC"

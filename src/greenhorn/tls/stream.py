@@ -1,0 +1,284 @@
+"""A socket that speaks TLS without ever waiting: what the rest of the server uses as it uses a plain one."""
+
+import os
+import socket
+import ssl
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+RECORD = 16384
+"""Bytes of a record, at the most (RFC 8446 5.1)."""
+READ = 65536
+"""Bytes taken off the wire at once, at the most, where much is expected."""
+WIRE_RECORD = RECORD + 512
+"""Bytes taken off the wire at once, where little is expected: room for a whole record."""
+BATCH = 65536
+"""Bytes that are encrypted at once: what the kernel does not take of them is kept."""
+
+
+class Engine(ssl.SSLObject):
+    """The state of one TLS connection, in memory. `server_name` is what the client asked for by SNI."""
+
+    server_name: str | None = None
+
+
+class SecureSocket:
+    """The calls of a non-blocking socket that a connection needs, over TLS.
+
+    Whatever was read off the wire is decrypted and returned at once: nothing waits inside, so that the poller's view
+    of the descriptor is the whole truth. What is sent counts once the kernel has all of its record. After a
+    `BlockingIOError` the same bytes have to come again, as with OpenSSL's SSL_write: they are encrypted already.
+
+    The lock is OpenSSL's need: one thread may send what waits while another reads. Any thread.
+    """
+
+    __slots__ = (
+        "_ended",
+        "_engine",
+        "_incoming",
+        "_left",
+        "_lock",
+        "_outgoing",
+        "_owed",
+        "_socket",
+        "_strict",
+        "_unsent",
+        "_wire",
+    )
+
+    def __init__(self, sock: socket.socket, credentials: Any, received: bytes = b"") -> None:
+        """Speak TLS on `sock` with `credentials`; `received` was read of it already."""
+        self._socket = sock
+        self._incoming = ssl.MemoryBIO()
+        self._outgoing = ssl.MemoryBIO()
+        self._engine: Engine = credentials.wrap(self._incoming, self._outgoing)
+        self._strict = credentials.strict_end
+        self._lock = threading.Lock()
+        self._unsent = memoryview(b"")
+        """Encrypted and not taken by the kernel."""
+        self._wire = 0
+        """How long that was when it was encrypted."""
+        self._owed = 0
+        """How many bytes of the caller's are in it."""
+        self._ended = False
+        """Whether the client sends nothing more."""
+        self._left = False
+        """Whether the goodbye was said, or there is nobody to say it to."""
+        if received:
+            self._incoming.write(received)
+
+    def shake_hands(self) -> bool:
+        """Go on with the handshake; whether it is complete.
+
+        If not, the client has to send more, or to take what `is_full` says. Raises `ssl.SSLError`, whose alert is
+        sent, and `OSError`.
+        """
+        with self._lock:
+            while True:
+                try:
+                    self._engine.do_handshake()
+                except ssl.SSLWantReadError:
+                    self._deliver()
+                except OSError:
+                    self._left = True
+                    with suppress(OSError):
+                        self._deliver()
+                    raise
+                else:
+                    self._deliver()
+                    return True
+                try:
+                    data = self._socket.recv(WIRE_RECORD)
+                except BlockingIOError:
+                    return False
+                if not data:
+                    raise ConnectionResetError("the client left in the handshake")
+                self._incoming.write(data)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether something that is encrypted waits for the kernel."""
+        return bool(self._unsent)
+
+    @property
+    def underway(self) -> int:
+        """Bytes that the kernel took of what does not count as sent yet."""
+        return self._wire - len(self._unsent) if self._unsent else 0
+
+    def recv(self, size: int, flags: int = 0) -> bytes:
+        """All that has come, `size` bytes or a few records more; less than `size` only if nothing else has come.
+
+        Empty at the end of the stream. Raises `BlockingIOError`, and `OSError`, also for what is no TLS and, with
+        `strict_end`, for an end without a goodbye. With `flags` it is the wire's bytes.
+        """
+        if flags:
+            return self._socket.recv(size, flags)
+        data = b""
+        room = WIRE_RECORD if size <= RECORD else READ
+        incoming = self._incoming
+        with self._lock:
+            drained = self._ended
+            while True:
+                try:
+                    while incoming.pending:
+                        data += self._engine.read(RECORD)
+                except ssl.SSLWantReadError:
+                    pass
+                except ssl.SSLZeroReturnError:
+                    drained = self._ended = True
+                except OSError as error:
+                    drained = self._break_off(error, data)
+                if drained or len(data) >= size:
+                    break
+                try:
+                    wire = self._socket.recv(room)
+                except BlockingIOError:
+                    break
+                if wire:
+                    drained = len(wire) < room
+                    incoming.write(wire)
+                elif data:
+                    break  # it comes again
+                else:
+                    self._ended = True
+                    if self._strict:
+                        raise ConnectionResetError("the client ended the stream without a TLS goodbye")
+                    return b""
+        if not data and not self._ended:
+            raise BlockingIOError
+        return data
+
+    def _break_off(self, error: OSError, data: bytes) -> bool:
+        """Note that what came is no TLS, and say so to the client; raises `OSError` unless there is `data` before."""
+        self._left = self._ended = True
+        with suppress(OSError):
+            self._deliver()
+        if not data:
+            raise ConnectionAbortedError(reason_of(error)) from error
+        return True
+
+    def send(self, data: bytes | memoryview) -> int:
+        """Send what the kernel takes and return how many bytes. Raises `BlockingIOError` for none, and `OSError`."""
+        with self._lock:
+            return self._settle() or self._send(data)
+
+    def sendmsg(self, parts: Sequence[bytes | memoryview]) -> int:
+        """Send what the kernel takes of the parts, one after the other, as `send` does."""
+        with self._lock:
+            if owed := self._settle():
+                return owed
+            if sum(map(len, parts)) <= BATCH:
+                return self._send(b"".join(parts))
+            total = 0
+            for part in parts:
+                try:
+                    sent = self._send(part)
+                except BlockingIOError:
+                    if total:
+                        return total
+                    raise
+                total += sent
+                if sent < len(part):
+                    break
+            return total
+
+    def send_region(self, fd: int, offset: int, count: int) -> int:
+        """Send what the kernel takes of `count` bytes of a file, as `send` does; 0 if the file ends before `offset`."""
+        with self._lock:
+            return self._settle() or self._send(os.pread(fd, min(count, 4 * BATCH), offset))
+
+    def _settle(self) -> int:
+        """Send what was encrypted before, and return how many bytes of the caller's that were."""
+        if self._unsent:
+            self._deliver()
+            if self._unsent:
+                raise BlockingIOError
+        owed, self._owed = self._owed, 0
+        return owed
+
+    def _send(self, data: bytes | memoryview) -> int:
+        size = len(data)
+        total = 0
+        view = memoryview(data) if size > RECORD else data
+        write = self._engine.write
+        try:
+            while total < size:
+                at = total
+                if size <= RECORD:
+                    at += write(view)
+                else:
+                    end = min(size, total + BATCH)
+                    while at < end:
+                        at += write(view[at : min(end, at + RECORD)])
+                self._deliver()
+                if self._unsent:
+                    self._owed = at - total
+                    if not total:
+                        raise BlockingIOError
+                    break
+                total = at
+        except ssl.SSLError as error:
+            self._left = True
+            raise ConnectionAbortedError(reason_of(error)) from error
+        return total
+
+    def _deliver(self) -> None:
+        """Give what is encrypted to the kernel, which may not take all of it."""
+        if self._unsent:
+            self._unsent = self._unsent[self._push(self._unsent) :]
+            if self._unsent:
+                return
+        if self._outgoing.pending:
+            wire = self._outgoing.read()
+            sent = self._push(wire)
+            if sent < len(wire):
+                self._wire = len(wire)
+                self._unsent = memoryview(wire)[sent:]
+
+    def _push(self, wire: bytes | memoryview) -> int:
+        try:
+            return self._socket.send(wire)
+        except BlockingIOError:
+            return 0
+
+    def shutdown(self, how: int) -> None:
+        """Say goodbye (RFC 8446 6.1), and end the stream."""
+        self._part()
+        self._socket.shutdown(how)
+
+    def close(self) -> None:
+        """Say goodbye if that was not done, and close the descriptor."""
+        self._part()
+        self._socket.close()
+
+    def _part(self) -> None:
+        with self._lock:
+            if not self._left:
+                self._left = True
+                with suppress(OSError):  # WANT_READ: the client's goodbye is still to come
+                    self._engine.unwrap()
+                with suppress(OSError):
+                    self._deliver()
+
+    def fileno(self) -> int:
+        """The descriptor."""
+        return self._socket.fileno()
+
+    @property
+    def engine(self) -> Engine:
+        """What OpenSSL knows of the connection."""
+        return self._engine
+
+    def __getattr__(self, name: str) -> Any:
+        """What else a socket has, and what an `ssl.SSLSocket` tells of the connection: `getpeercert`, `cipher`..."""
+        return getattr(self._socket if hasattr(socket.socket, name) else self._engine, name)
+
+
+def reason_of(error: OSError) -> str:
+    """What OpenSSL complains about, in its words."""
+    reason = getattr(error, "reason", None)
+    verdict = getattr(error, "verify_message", None)
+    text = str(reason).replace("_", " ").lower() if reason else str(error)
+    return f"{text}: {verdict}" if verdict else text

@@ -1,0 +1,43 @@
+"""The turn of a connection at an address whose clients are sent to another one, that of https."""
+
+from http import HTTPStatus
+
+from greenhorn.errors import ClientGone, HTTPError
+from greenhorn.net.connection import Connection
+from greenhorn.net.state import State
+from greenhorn.workers.serve import go_on, refuse, serve
+from greenhorn.workers.service import Service
+
+HTTPS = "443"
+
+
+def redirect(connection: Connection, service: Service) -> State:
+    """Send the client elsewhere once its head is here; its body is not waited for."""
+    outcome = serve(connection, service)
+    head = connection.head
+    if head is None or outcome is State.CLOSED:
+        return outcome
+    host = head.fields.get("HTTP_HOST") or connection.template["SERVER_NAME"]
+    target = head.target
+    if not target.startswith("/") or any(char in host for char in "/\\?#@"):
+        return refuse(connection, service, HTTPError(400, "this address speaks https; ask there"))
+    connection.drop_request()
+    connection.requests += 1
+    location = _base(connection.entrance.redirect, host) + target
+    answer = (
+        f"HTTP/1.1 308 {HTTPStatus.PERMANENT_REDIRECT.phrase}\r\n{service.fields}"
+        f"Location: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+    ).encode("latin-1")
+    try:
+        connection.send(answer)
+    except ClientGone:
+        return State.CLOSED
+    return go_on(connection, stays=False, told=False)
+
+
+def _base(elsewhere: str, host: str) -> str:
+    """The beginning of the URL: what was configured, or the host that was asked for at another port."""
+    if not elsewhere.isdigit():
+        return elsewhere
+    name = host if host.endswith("]") or ":" not in host else host.rpartition(":")[0]
+    return f"https://{name}" if elsewhere == HTTPS else f"https://{name}:{elsewhere}"
