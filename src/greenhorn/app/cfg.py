@@ -2,18 +2,19 @@
 
 import dataclasses
 import difflib
-from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any
 
 from greenhorn.config import Configuration, Settings, load_configuration
+from greenhorn.config.entries import Entries
 from greenhorn.config.load import DEFAULT
-from greenhorn.config.setting import parsed
+from greenhorn.config.setting import Row, parsed
 from greenhorn.config.tables import ROWS
 from greenhorn.config.tables.gunicorn import FOREIGN
 from greenhorn.errors import ConfigError
 
-NAMES: tuple[str, ...] = (*ROWS, *(foreign.name for foreign in FOREIGN))
+KNOWN: dict[str, Row | None] = {**ROWS, **{foreign.name: None for foreign in FOREIGN}}
+NAMES: tuple[str, ...] = tuple(KNOWN)
 """What can be set: the settings, and those of gunicorn that are known and without effect."""
 
 
@@ -27,9 +28,9 @@ class Config:
         vars(self).update(_base=configuration, _origin=origin, _given={}, _parsed={})
 
     @property
-    def settings(self) -> "Entries":
+    def settings(self) -> Entries:
         """Every setting by its name."""
-        return Entries(self)
+        return Entries(self, KNOWN)
 
     @property
     def given(self) -> dict[str, object]:
@@ -79,14 +80,20 @@ class Config:
             base.warnings + told.warnings,
         )
 
+    def validate(self) -> None:
+        """Find out whether all this goes together. Raises `ConfigError`."""
+        self.whole()
+
     def __getattr__(self, name: str) -> Any:
         own = vars(self)
         if name in own["_parsed"]:
             return own["_parsed"][name]
         if name not in ROWS and name in NAMES:
             return own["_given"].get(name)
+        settings = own["_base"].settings
         try:
-            return getattr(own["_base"].settings, name)
+            # What follows from settings follows from those that were set, too.
+            return getattr(settings if name in ROWS else dataclasses.replace(settings, **own["_parsed"]), name)
         except AttributeError:
             raise AttributeError(f"{own['_origin']}: {_no_setting(name)}") from None
 
@@ -95,50 +102,6 @@ class Config:
 
     def __str__(self) -> str:
         return "\n".join(f"{name} = {getattr(self, name)!r}" for name in sorted(ROWS))
-
-
-class Entries(Mapping[str, "Entry"]):
-    """The settings of a `Config` by their names."""
-
-    def __init__(self, config: Config) -> None:
-        self._config = config
-
-    def __getitem__(self, name: str) -> "Entry":
-        if name not in NAMES:
-            raise KeyError(name)
-        return Entry(self._config, name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(NAMES)
-
-    def __len__(self) -> int:
-        return len(NAMES)
-
-
-class Entry:
-    """One setting of a `Config`."""
-
-    def __init__(self, config: Config, name: str) -> None:
-        self._config = config
-        self.name = name
-
-    @property
-    def default(self) -> object:
-        """The value where nothing is set."""
-        return ROWS[self.name].default if self.name in ROWS else None
-
-    @property
-    def value(self) -> Any:
-        """The value."""
-        return getattr(self._config, self.name)
-
-    def get(self) -> Any:
-        """Return the value."""
-        return self.value
-
-    def set(self, value: object) -> None:
-        """Set it, as `Config.set` does."""
-        self._config.set(self.name, value)
 
 
 def config_of(settings: Settings, origin: str) -> Config:

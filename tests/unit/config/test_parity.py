@@ -11,10 +11,12 @@ from unittest import mock
 
 import pytest
 
-from greenhorn.config import load_configuration
+from greenhorn.app.cfg import Config
+from greenhorn.config import Settings, load_configuration
 from greenhorn.config.setting import Row
 from greenhorn.config.tables import HOOKS, ROWS
 from greenhorn.config.tables.gunicorn import FOREIGN
+from greenhorn.errors import ConfigError
 
 with mock.patch.dict(os.environ):
     # It takes defaults from the environment when it is imported.
@@ -150,3 +152,89 @@ def test_variables_give_the_same_defaults(environ: dict[str, str]):
     bind, workers, networks = json.loads(told.stdout)
     found = load_configuration([], environ).settings
     assert (list(found.bind), found.workers, list(found.forwarded_allow_ips)) == (bind, workers, networks)
+
+
+# What else hooks and loggers ask of `cfg`.
+
+OF_THE_READING = {"env_orig", "get_cmd_args_from_env", "parser", "prog", "usage"}
+"""What gunicorn reads its sources with; that is no matter of who looks at the values."""
+
+
+def gunicorns(**values: Any) -> Any:
+    """A configuration of gunicorn's with these settings."""
+    config = gunicorn.Config()
+    for name, value in values.items():
+        config.set(name, value)
+    return config
+
+
+def ours_with(**values: Any) -> list[Any]:
+    """The same as hooks get it, and as a program does that embeds the server."""
+    given = {name: ROWS[name].parse(value) for name, value in values.items()}
+    config = Config(load_configuration([], {}), "Shop")
+    for name, value in values.items():
+        config.set(name, value)
+    return [Settings(**given), config]
+
+
+def test_whatever_can_be_asked_of_gunicorns_configuration_can_be_asked_of_ours():
+    names = {name for name in dir(gunicorns()) if not name.startswith("_")} | set(THEIRS)
+    assert names >= OF_THE_READING | {"env", "set", "settings", "ssl_options", "validate"}
+    hooks, embedding = ours_with()
+    missing = {name for name in names - NOT_CARRIED if not hasattr(hooks, name)}
+    assert missing == OF_THE_READING | {"validate"}
+    assert {name for name in names if not hasattr(embedding, name)} == OF_THE_READING
+
+
+SAME_ANSWERS = ("uid", "gid", "env", "worker_class_str", "paste_global_conf", "reuse_port")
+
+
+@pytest.mark.parametrize("name", SAME_ANSWERS)
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"user": 7, "group": 8, "raw_env": ["A=1", "B=x=y"], "raw_paste_global_conf": ["a=b", "c\\=d=e"]},
+        {"worker_class": "gthread", "reuse_port": True},
+    ],
+)
+def test_what_follows_from_settings_is_the_same(name: str, values: dict[str, Any]):
+    theirs = getattr(gunicorns(**{"worker_class": "gthread", **values}), name)
+    assert [getattr(cfg, name) for cfg in ours_with(**values)] == [theirs, theirs]
+
+
+@pytest.mark.parametrize("setting", ["forwarded_allow_ips", "proxy_allow_ips"])
+def test_allowed_networks_are_the_same(setting: str):
+    name = setting.replace("_ips", "_networks")
+    for value in ("127.0.0.1,10.0.0.0/8,::1", "*", ""):
+        theirs = getattr(gunicorns(**{setting: value}), name)()
+        assert [getattr(cfg, name)() for cfg in ours_with(**{setting: value})] == [theirs, theirs]
+
+
+def test_the_options_of_tls_have_all_of_gunicorns():
+    theirs = gunicorns().ssl_options
+    for cfg in ours_with(ciphers="ECDHE"):
+        assert set(theirs) <= set(cfg.ssl_options)
+        assert cfg.ssl_options["ciphers"] == "ECDHE"
+
+
+def test_settings_can_be_looked_at_one_by_one():
+    theirs = gunicorns(workers=3).settings["workers"]
+    for cfg in ours_with(workers=3):
+        entry = cfg.settings["workers"]
+        assert (entry.name, entry.get(), entry.value, entry.default) == (theirs.name, theirs.get(), theirs.value, 1)
+        assert (set(ROWS) <= set(cfg.settings), "colour" in cfg.settings) == (True, False)
+
+
+def test_a_hook_that_sets_a_setting_is_told_where_that_can_be_done():
+    cfg = ours_with()[0]
+    for change in (lambda: cfg.set("workers", 3), lambda: cfg.settings["workers"].set(3)):
+        with pytest.raises(AttributeError, match=r"^workers = 3: no setting can be changed .* server\.num_workers$"):
+            change()
+
+
+def test_a_program_can_ask_whether_its_settings_go_together():
+    cfg = ours_with()[1]
+    cfg.validate()
+    cfg.set("worker_class", "tornado")
+    with pytest.raises(ConfigError, match="Shop: worker_class = 'tornado'"):
+        cfg.validate()

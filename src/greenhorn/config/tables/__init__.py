@@ -1,9 +1,13 @@
 """The table of all settings, by section, and the record that they make up."""
 
+import dataclasses
+import ipaddress
 import os
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
+from greenhorn.config.entries import Entries
+from greenhorn.config.ini import variables_of
 from greenhorn.config.setting import Row, rows
 from greenhorn.config.tables.asgi import ASGISettings
 from greenhorn.config.tables.control import ControlSettings
@@ -40,6 +44,9 @@ TABLES: dict[str, type[Any]] = {
     "Development": DevelopmentSettings,
     "Server hooks": HookSettings,
 }
+
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,6 +105,36 @@ class Settings(
     def worker_class_str(self) -> str:
         """The name of the worker class."""
         return str(self.worker_class)
+
+    @property
+    def ssl_options(self) -> dict[str, Any]:
+        """The settings of TLS by their names."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(TLSSettings)}
+
+    @property
+    def paste_global_conf(self) -> dict[str, str]:
+        """The variables of `raw_paste_global_conf`."""
+        return variables_of(self.raw_paste_global_conf)
+
+    @property
+    def settings(self) -> Entries:
+        """Every setting by its name."""
+        return Entries(self, ROWS)
+
+    def forwarded_allow_networks(self) -> list[Network]:
+        """The networks of `forwarded_allow_ips`, but for `*`."""
+        return [ipaddress.ip_network(text) for text in self.forwarded_allow_ips if text != "*"]
+
+    def proxy_allow_networks(self) -> list[Network]:
+        """The networks of `proxy_allow_ips`, but for `*`."""
+        return [ipaddress.ip_network(text) for text in self.proxy_allow_ips if text != "*"]
+
+    def set(self, name: str, value: object) -> NoReturn:
+        """Raise `AttributeError`: settings are fixed once they are read."""
+        raise AttributeError(
+            f"{name} = {value!r}: no setting can be changed after the configuration was read; set it in the "
+            "configuration file, and the number of workers by server.num_workers"
+        )
 
 
 ROWS: dict[str, Row] = rows(TABLES)
