@@ -230,6 +230,20 @@ def test_no_request_can_break_a_line_of_json(asked: Any, variable: str, reason: 
     assert found["r"] == asked.request_line
 
 
+@settings(deadline=None, derandomize=True, database=None, max_examples=200)
+@given(requests(), anything, st.sampled_from(["%({x})-9.4s", "%({x}).1s", "%({x})r", "%({x})a", "%({x})5d", "%({x})x"]))
+def test_no_request_can_break_a_line_by_how_its_values_are_converted(asked: Any, variable: str, directive: str):
+    names = ("a", "r", "u", "h", "{x-a}i", "{X-A}e")
+    environ = {"REMOTE_ADDR": variable, "X-A": variable}
+    quoted = [f'"{directive.replace("{x}", name)}"' for name in names]
+    made = compile_line(Format.of(" ".join(quoted)))(Times(), environ, asked, Answer(), "")
+    assert re.fullmatch(r'"(?:[ !#-\[\]-~]|\\x[0-9a-f]{2,})*"(?: "(?:[ !#-\[\]-~]|\\x[0-9a-f]{2,})*"){5}\n', made)
+    for values in (quoted, [text.strip('"') for text in quoted]):
+        members = ", ".join(f'"{number}": {value}' for number, value in enumerate(values))
+        made = compile_line(Format.of(f"{{{members}}}"))(Times(), environ, asked, Answer(), "")
+        assert list(json.loads(made)) == list("012345")
+
+
 @settings(deadline=None, derandomize=True, database=None)
 @given(st.text(max_size=40))
 def test_an_escaped_value_is_printable_ascii_without_quotes(value: str):
