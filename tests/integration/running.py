@@ -9,6 +9,7 @@ import re
 import shlex
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
@@ -64,7 +65,8 @@ class Launch:
     configuration file. `bind` is one address or several; an empty sequence leaves it to the configuration.
     `workers` is how many to start and to wait for; with None the command line does not say, and one must be
     ready. `ready=False` returns at once, for a start that is meant to fail. TERM must lead to `exit_code`.
-    `pass_fds` are descriptors that the server inherits.
+    `pass_fds` are descriptors that the server inherits. With `trust` its clients speak TLS to it, as to `localhost`,
+    and believe whom that believes.
     """
 
     app: str | None = None
@@ -79,6 +81,7 @@ class Launch:
     exit_code: int = 0
     allow_traceback: bool = False
     pass_fds: Sequence[int] = ()
+    trust: ssl.SSLContext | None = None
 
     def command(self, folder: Path) -> list[str]:
         """Return the argv; writes the application and the configuration file into `folder`."""
@@ -204,11 +207,24 @@ class Server:
 
     # Talking to it
 
-    def connect(self, timeout: float = DEADLINE) -> socket.socket:
-        """Return a new connection to `url`, without TLS, whose calls fail after `timeout` seconds."""
-        connection = socket.create_connection(("127.0.0.1", self.port), timeout)
+    def dial(self, port: int | None = None, timeout: float = DEADLINE) -> socket.socket:
+        """Return a new connection to `port`, by default that of `url`, without TLS; calls fail after `timeout` seconds."""
+        connection = socket.create_connection(("127.0.0.1", port or self.port), timeout)
         self._open.append(connection)
         return connection
+
+    def connect(self, timeout: float = DEADLINE) -> socket.socket:
+        """Return a new connection to `url`, with TLS if the launch says so, whose calls fail after `timeout` seconds."""
+        connection = self.dial(timeout=timeout)
+        return connection if self.launch.trust is None else self.secure(connection, self.launch.trust)
+
+    def secure(self, connection: socket.socket, context: ssl.SSLContext, **options: Any) -> ssl.SSLSocket:
+        """Return the connection with TLS on it, whose end without a goodbye is an error; options are wrap_socket's."""
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        options = {"server_hostname": "localhost", "suppress_ragged_eofs": False, **options}
+        secure = context.wrap_socket(connection, **options)
+        self._open.append(secure)
+        return secure
 
     def exchange(self, request: bytes) -> bytes:
         """Send `request` over a new connection and return all bytes until the server closes it."""
@@ -227,6 +243,8 @@ class Server:
 
     def client(self, **options: Any) -> httpx.Client:
         """Return a client for `url` that ignores proxies; it is closed when the server is stopped."""
+        if self.launch.trust is not None:
+            options.setdefault("verify", self.launch.trust)
         client = httpx.Client(base_url=self.url, trust_env=False, timeout=DEADLINE, **options)
         self._open.append(client)
         return client

@@ -3,6 +3,7 @@
 import re
 import select
 import socket
+import ssl
 import struct
 from collections.abc import Callable, Iterator
 
@@ -38,7 +39,9 @@ Send = Callable[[socket.socket, bytes], None]
 
 
 def is_readable(connection: socket.socket, timeout: float) -> bool:
-    """Tell whether bytes or the end of the stream are there within `timeout` seconds."""
+    """Tell whether bytes or the end of the stream are there within `timeout` seconds; with TLS, a record."""
+    if isinstance(connection, ssl.SSLSocket) and connection.pending():
+        return True
     return bool(select.select([connection], [], [], timeout)[0])
 
 

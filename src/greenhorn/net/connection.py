@@ -22,6 +22,10 @@ PEEKS = not hasattr(select, "epoll")
 HALF_CLOSE = 0.5
 """Seconds after its request in which the end of a client's stream is no more than that; later it means that the client
 has given up."""
+GOODBYE = 40
+"""Bytes that are more than a TLS goodbye, and less than the shortest request in a record of its own."""
+CLOSING = (0x15, 0x17)
+"""The types of records that a goodbye may have: an alert, and, encrypted with TLS 1.3, anything (RFC 8446 5.1)."""
 RECKON_EVERY = 1.0
 """Seconds between two looks at whether a client that is waited for goes on reading."""
 ROOM = 1024 * 1024
@@ -86,49 +90,40 @@ class Connection:
     ) -> None:
         self.socket = sock
         self.fd = sock.fileno()
-        self.peer = peer  # The client's address and port; None for a unix socket
+        self.peer = peer  # the client's address and port; None for a unix socket
         self.turn = self.begin = turn  # `begin`: the turn behind what a proxy tells at first, if one is expected to
         self.buffers = buffers
-        self.entrance: Any = None  # What is spoken where it came in
+        self.entrance: Any = None  # what is spoken where it came in
         self.secure: Any = None
         """What encrypts it, since its first byte."""
         self.state = State.NEW
         self.was = State.NEW
         """The last state in which the poller owned it; ACTIVE if a turn began something that has its own time."""
-        self.gained = 0
-        """How many bytes its client gave or took since the deadline was last reckoned."""
-        self.mark = 0
-        """How much of an answer the client was known to have when it was last asked."""
-        self.queued_at = 0.0
-        """When it became ready, on the monotonic clock."""
+        self.gained = 0  # how many bytes its client gave or took since the deadline was last reckoned
+        self.mark = 0  # how much of an answer the client was known to have when it was last asked
+        self.queued_at = 0.0  # when it became ready, on the monotonic clock
         self.read_at = self.taken_at = 0.0  # its head was read, a thread took the whole request on; if logs need it
         self.waited = 0.0  # seconds that the thread of its request has waited for its client
         self.waits = False  # whether it does so now
         self.gone = False  # whether its client is known to wait for nothing any more
-        self.drained = False
-        """Whether all was read that had come, so that anything new will be told."""
-        self.woken = False
-        """Whether something happened while a thread had it."""
+        self.drained = False  # whether all was read that had come, so that anything new will be told
+        self.woken = False  # whether something happened while a thread had it
         self.deadline = 0.0
         """When the wait is over, on the monotonic clock; while it is not parked, how many seconds were left."""
         self.buffer = b""  # read and not yet parsed
-        self.checked = 0  # How much of the buffer was found to be no whole head
-        self.deaf = False
-        """Whether nothing more is read: only the end of the stream is waited for."""
+        self.checked = 0  # how much of the buffer was found to be no whole head
+        self.deaf = False  # whether nothing more is read: only the end of the stream is waited for
         self.discarded = 0  # bytes, after the last answer
         self.requests = 0  # that were answered
-        self.head: Any = None
-        """The head of the request that is being read or answered."""
+        self.head: Any = None  # the head of the request that is being read or answered
         self.claim: Any = None  # who answers its request, where the application's time is limited
-        self.awaits_continue = False
-        """Whether the client holds the body back until it is told to go on."""
-        self.body: Any = None  # The decoder of its body while that has not all come
-        self.spool: Any = None  # What was decoded of it
-        self.outbox: Outbox | None = None  # What of an answer waits for the client
-        self.stays = True  # Whether the connection goes on once the outbox is empty
-        self.template: Any = None
-        """What the environs of its requests have in common."""
-        self.trusted = False  # Whether what the peer tells about the client is believed
+        self.awaits_continue = False  # whether the client holds the body back until it is told to go on
+        self.body: Any = None  # the decoder of its body while that has not all come
+        self.spool: Any = None  # what was decoded of it
+        self.outbox: Outbox | None = None  # what of an answer waits for the client
+        self.stays = True  # whether the connection goes on once the outbox is empty
+        self.template: Any = None  # what the environs of its requests have in common
+        self.trusted = False  # whether what the peer tells about the client is believed
         self.names: Any = None  # as this peer may use them
 
     def recv(self, size: int) -> bytes | None:
@@ -179,11 +174,12 @@ class Connection:
 
     def _has_ended(self) -> bool:
         try:
-            ended = not self.socket.recv(1, socket.MSG_PEEK)
+            waiting = self.socket.recv(GOODBYE, socket.MSG_PEEK)
         except BlockingIOError:
             return False
         except OSError:
             return True
+        ended = not waiting or (self.secure is not None and len(waiting) < GOODBYE and waiting[0] in CLOSING)
         return ended and time.monotonic() > self.queued_at + HALF_CLOSE
 
     def has_news(self) -> bool:
@@ -375,6 +371,8 @@ class Connection:
 
     def reset(self) -> None:
         """Let the kernel forget what the client did not take, at once, when the connection is closed."""
+        if self.secure is not None:
+            self.secure.abandon()
         with contextlib.suppress(OSError):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
 

@@ -46,6 +46,7 @@ class SecureSocket:
         "_strict",
         "_unsent",
         "_wire",
+        "is_within_record",
     )
 
     def __init__(self, sock: socket.socket, credentials: Any, received: bytes = b"") -> None:
@@ -60,6 +61,8 @@ class SecureSocket:
         """Encrypted and not taken by the kernel."""
         self._wire = 0
         """How long that was when it was encrypted."""
+        self.is_within_record = False
+        """Whether some of a record has come, and its end has not."""
         self._owed = 0
         """How many bytes of the caller's are in it."""
         self._ended = False
@@ -120,13 +123,17 @@ class SecureSocket:
         incoming = self._incoming
         with self._lock:
             drained = self._ended
+            wire = b""
             while True:
                 try:
-                    while incoming.pending:
-                        data += self._engine.read(RECORD)
+                    while incoming.pending and not self._ended:
+                        piece = self._engine.read(RECORD)
+                        data += piece
+                        if not piece:  # the goodbye; what comes behind it is nobody's
+                            drained = self._ended = True
                 except ssl.SSLWantReadError:
                     pass
-                except ssl.SSLZeroReturnError:
+                except ssl.SSLZeroReturnError:  # the same, after ours
                     drained = self._ended = True
                 except OSError as error:
                     drained = self._break_off(error, data)
@@ -147,7 +154,9 @@ class SecureSocket:
                         raise ConnectionResetError("the client ended the stream without a TLS goodbye")
                     return b""
         if not data and not self._ended:
+            self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
+        self.is_within_record = False
         return data
 
     def _break_off(self, error: OSError, data: bytes) -> bool:
@@ -247,6 +256,10 @@ class SecureSocket:
         """Say goodbye (RFC 8446 6.1), and end the stream."""
         self._part()
         self._socket.shutdown(how)
+
+    def abandon(self) -> None:
+        """Say no goodbye any more: it would make what was sent a whole answer."""
+        self._left = True
 
     def close(self) -> None:
         """Say goodbye if that was not done, and close the descriptor."""

@@ -104,7 +104,7 @@ def serve(connection: Connection, service: Service) -> State:
 
 def waiting(connection: Connection) -> State:
     """The state of a connection that has nothing to read before the next request is whole."""
-    if connection.buffer:
+    if connection.buffer or (connection.secure is not None and connection.secure.is_within_record):
         return State.HEAD
     return State.IDLE if connection.requests else State.NEW
 
