@@ -1,4 +1,4 @@
-"""Every exception of the server. Nothing else in the house defines one."""
+"""Every exception of the server, which nothing else in the house defines, and what to do about an import's."""
 
 REMEDY_FOR_GUNICORN = (
     "gunicorn is not installed: write greenhorn.glogging for gunicorn.glogging, and the same for app.base, app.wsgiapp "
