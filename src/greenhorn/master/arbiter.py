@@ -204,9 +204,11 @@ class Arbiter(Server):
             self.num_workers += more
 
     def _reopen_logs(self) -> None:
-        reopen_logs(self.log, self.generation.access)
-        self.generation.hand_files_over(self.log)
-        self.fleet.tell_ready(signal.SIGUSR1)
+        try:
+            reopen_logs(self.log, self.generation.access)
+            self.generation.hand_files_over(self.log)
+        finally:  # a file that cannot be given away must not keep the workers at the old ones
+            self.fleet.tell_ready(signal.SIGUSR1)
 
     def _set_title(self) -> None:
         set_title("master", self.proc_name + (".2" if self.handover.predecessor else ""))
