@@ -132,7 +132,8 @@ class SecureSocket:
                         if not piece:  # the goodbye; what comes behind it is nobody's
                             drained = self._ended = True
                 except ssl.SSLWantReadError:
-                    pass
+                    if self._outgoing.pending:  # that nothing is renegotiated, or a new key
+                        self._deliver()
                 except ssl.SSLZeroReturnError:  # the same, after ours
                     drained = self._ended = True
                 except OSError as error:
