@@ -239,6 +239,8 @@ def _choose_worker(found: _Values) -> None:
     name, origin = found.values["worker_class"], found.origins["worker_class"]
     if name == "sync" and found.values["threads"] > 1 and found.origins["threads"] != DEFAULT:
         found.values["worker_class"] = name = "gthread"
+    elif name == "sync":
+        found.values["threads"] = 1
     fault = fault_of(name)
     if fault:
         raise ConfigError(f"{origin}: worker_class = {name!r}: {fault}")

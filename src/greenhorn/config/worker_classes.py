@@ -3,22 +3,38 @@
 import difflib
 import re
 from collections.abc import Mapping
+from importlib.metadata import entry_points
 from types import MappingProxyType
+from typing import Any
 
 from greenhorn.config.parsers import text
 
-WORKERS: Mapping[str, str] = MappingProxyType({"gthread": "greenhorn.workers.gthread:ThreadWorker"})
+WorkerKind = str | type[Any]
+"""A name, a dotted path, or a class."""
+
+WORKERS: Mapping[str, str] = MappingProxyType(
+    {
+        "gthread": "greenhorn.workers.gthread:ThreadWorker",
+        "sync": "greenhorn.workers.sync:SyncWorker",
+        "gevent": "greenhorn.workers.ggevent:GeventWorker",
+        "eventlet": "greenhorn.workers.geventlet:EventletWorker",
+    }
+)
 """Classes by name, as MODULE:NAME; whoever makes one imports it by that."""
 PENDING: Mapping[str, str] = MappingProxyType(
     {
-        "sync": "gthread serves the same applications, and threads = 1 runs one request at a time",
-        "gevent": "gthread serves the same applications, with threads as many as requests are to run at once",
-        "eventlet": "gthread serves the same applications, with threads as many as requests are to run at once",
         "tornado": "gthread serves WSGI applications only; run one of Tornado with its own server for now",
         "asgi": "gthread serves WSGI applications only; run one of ASGI with uvicorn for now",
     }
 )
 """Names that are known, and what to do until there is such a worker."""
+
+LIBRARIES: Mapping[str, str] = MappingProxyType(
+    {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado", "asgi": "uvicorn"}
+)
+"""What each kind needs that is not always installed; the extra of its name has it."""
+ENTRY_POINTS = "greenhorn.workers"
+"""The group of entry points by which other packages offer kinds of workers."""
 
 _CALLED: Mapping[str, str] = MappingProxyType(
     {
@@ -44,16 +60,16 @@ _CALLED: Mapping[str, str] = MappingProxyType(
 _EGG = re.compile(r"egg:(?:gunicorn|greenhorn)#(\w+)", re.IGNORECASE)
 
 
-def worker_class(value: object) -> str:
+def worker_class(value: object) -> WorkerKind:
     """Return the name of a kind of worker, from a name, a dotted path or a class of gunicorn's or greenhorn's.
 
-    What is none of them comes back as it is written, a class as MODULE.NAME: `fault_of` tells what is wrong with it,
-    since another source may still say something else. A function is called for its class, as gunicorn does.
+    What is none of them comes back as it is: a name that somebody else has to find, or a class. A function is called
+    for its class, as gunicorn does.
     """
     if callable(value) and not isinstance(value, type):
         value = value()
     if isinstance(value, type):
-        value = f"{value.__module__}.{value.__qualname__}"
+        return _CALLED.get(f"{value.__module__}.{value.__qualname__}", value)
     try:
         name = text(value)
     except ValueError:
@@ -64,14 +80,21 @@ def worker_class(value: object) -> str:
     return _CALLED.get(name.replace(":", "."), name)
 
 
-def fault_of(name: str) -> str:
-    """Return why there is no worker of this name, and what to do about it; empty if there is."""
-    if name in WORKERS:
+def fault_of(name: WorkerKind) -> str:
+    """Return why there can be no worker of this name, and what to do about it; empty if there may be.
+
+    A class and a dotted path are judged by whoever imports them.
+    """
+    if isinstance(name, type) or name in WORKERS or "." in name or ":" in name:
         return ""
     if name in PENDING:
         return f"not available yet: {name}; use {' or '.join(WORKERS)}: {PENDING[name]}"
-    near = difflib.get_close_matches(name, [*WORKERS, *PENDING], n=1)
+    others = sorted(entry_points(group=ENTRY_POINTS).names)
+    if name in others:
+        return ""
+    near = difflib.get_close_matches(name, [*WORKERS, *PENDING, *others], n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     return (
-        f"is no worker class of greenhorn{meant}: use {' or '.join(WORKERS)}; classes of other packages cannot be run"
+        f"is no worker class of greenhorn{meant}: use {', '.join([*WORKERS, *others])}, or the dotted path of a "
+        "subclass of greenhorn.workers.base.Worker"
     )

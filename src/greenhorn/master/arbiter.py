@@ -111,7 +111,7 @@ class Arbiter(Server):
             self.log.warning("%s", warning)
         for listener in self.LISTENERS:
             self.log.info("Listening at: %s (%d)", self.generation.url(listener), self.pid)
-        self.log.info("Using worker: %s", self.cfg.worker_class)
+        self.log.info("Using worker: %s", self.cfg.worker_class_str)
         if not self.cfg.workers:
             self.log.warning("workers is 0: nobody serves")
         self.generation.preload(None, self.log)

@@ -16,7 +16,8 @@ from greenhorn.master.child import HURRY, Child, describe_end
 from greenhorn.master.generation import Generation
 from greenhorn.master.memory import OomCounter
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.base import BOOT_FAILED, STOPPING, Worker
+from greenhorn.workers.base import BOOT_FAILED, Worker
+from greenhorn.workers.signalling import STOPPING
 
 LOAD_FAILED = 4
 TICK = 1.0

@@ -4,16 +4,15 @@ import gc
 import socket
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib import import_module
 from operator import attrgetter
 from typing import Any
 
 from greenhorn.app import check_paste, load_named
 from greenhorn.config import Settings
-from greenhorn.config.worker_classes import WORKERS, fault_of
 from greenhorn.errors import ConfigError
 from greenhorn.master.entrances import Entrances
 from greenhorn.master.process import Identity, check_identity, other_threads, own
+from greenhorn.master.worker_kinds import find_worker_class
 from greenhorn.net.listener import Address, Listener, Manner, listen_all
 from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
@@ -23,19 +22,6 @@ from greenhorn.workers.reloader import check_engine
 
 Load = Callable[[Settings], Callable[..., Any]]
 """What makes the application that settings describe. Raises `AppLoadError`."""
-
-
-def find_worker_class(name: str) -> type[Worker]:
-    """The worker class of this name, imported by name, so that the master depends on none.
-
-    Raises `ConfigError` for one that greenhorn does not have.
-    """
-    fault = fault_of(name)
-    if fault:
-        raise ConfigError(f"worker_class = {name!r}: {fault}")
-    module, _, attribute = WORKERS[name].partition(":")
-    found: type[Worker] = getattr(import_module(module), attribute)
-    return found
 
 
 @dataclass(eq=False)

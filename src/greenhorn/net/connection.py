@@ -17,8 +17,6 @@ from greenhorn.net.pace import Allotment, Buffers, Pace
 from greenhorn.net.state import State
 
 IOV_MAX = 1024
-PEEKS = not hasattr(select, "epoll")
-"""Whether nobody tells that a client left while a thread has its connection."""
 HALF_CLOSE = 0.5
 """Seconds after its request in which the end of a client's stream is no more than that; later it means that the client
 has given up."""
@@ -94,8 +92,7 @@ class Connection:
         self.turn = self.begin = turn  # `begin`: the turn behind what a proxy tells at first, if one is expected to
         self.buffers = buffers
         self.entrance: Any = None  # what is spoken where it came in
-        self.secure: Any = None
-        """What encrypts it, since its first byte."""
+        self.secure: Any = None  # what encrypts it, since its first byte
         self.state = State.NEW
         self.was = State.NEW
         """The last state in which the poller owned it; ACTIVE if a turn began something that has its own time."""
@@ -160,7 +157,7 @@ class Connection:
         began = time.monotonic()
         self.waits = True
         try:
-            return poll_one(self.fd, event, seconds) != 0
+            return self.buffers.wait(self.fd, event, seconds)
         finally:
             self.waited += time.monotonic() - began
             self.waits = False
@@ -170,7 +167,7 @@ class Connection:
 
         `environ["greenhorn.client_disconnected"]`. Any thread of the application.
         """
-        return self.gone or (PEEKS and self._has_ended())
+        return self.gone or (self.buffers.peeks and self._has_ended())
 
     def _has_ended(self) -> bool:
         try:
@@ -347,6 +344,11 @@ class Connection:
         """Tell the client that nothing more will be sent."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
+
+    def end_reading(self) -> None:
+        """Let the stream of the client end behind what has come already."""
+        with contextlib.suppress(OSError):
+            self.socket.shutdown(socket.SHUT_RD)
 
     def cut(self, *, abruptly: bool) -> None:
         """End the connection in both directions under the hands of its owner, whose next use fails. Any thread.

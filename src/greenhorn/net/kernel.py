@@ -28,6 +28,9 @@ else:
         return 0
 
 
+_poll = select.poll
+"""Also after it was replaced by one that lets others run, or taken away."""
+
 UNACKED = 24
 """Where tcpi_unacked stands in a struct tcp_info: on a listening socket the connections that wait to be accepted."""
 
@@ -84,7 +87,7 @@ def turn_newcomers_away(listening: socket.socket) -> bool:
 
 def poll_one(fd: int, events: int, seconds: float = 0.0) -> int:
     """Which of `events`, and of those that are always told, happen on `fd` within so many seconds; `inf`: for ever."""
-    waiting = select.poll()
+    waiting = _poll()
     waiting.register(fd, events)
     told = waiting.poll(None if seconds == float("inf") else max(0.0, seconds) * 1000)
     return told[0][1] if told else 0

@@ -67,10 +67,11 @@ class FileRegion:
         Raises `BlockingIOError`, and `ClientGone` for a file that was cut short.
         """
         most = min(self.count, most)
-        if isinstance(sock, socket.socket):
+        encrypt = getattr(sock, "send_region", None)
+        if encrypt is not None:
+            sent: int = encrypt(self.fd, self.offset, most)
+        else:
             sent = os.sendfile(sock.fileno(), self.fd, self.offset, most)
-        else:  # one that encrypts
-            sent = sock.send_region(self.fd, self.offset, most)
         if not sent:
             raise ClientGone("the file became shorter while it was sent")
         self.offset += sent

@@ -1,8 +1,11 @@
 """How long a client may keep the server waiting, and how much it may store: the measures of patience."""
 
+import select
 import threading
 from collections.abc import Callable
 from typing import Any, NamedTuple
+
+from greenhorn.net.kernel import poll_one
 
 SHARE = 1024 * 1024
 """Bytes of temporary files that anybody may have as long as there are any."""
@@ -72,7 +75,19 @@ class Buffers:
     A tray that all connections of a worker share. Only `memory` changes, by the poller's thread.
     """
 
-    __slots__ = ("allotment", "folder", "lagging", "memory", "most", "on_lagging", "pace", "sendfile", "waiters")
+    __slots__ = (
+        "allotment",
+        "folder",
+        "lagging",
+        "memory",
+        "most",
+        "on_lagging",
+        "pace",
+        "peeks",
+        "sendfile",
+        "wait",
+        "waiters",
+    )
 
     def __init__(
         self,
@@ -99,6 +114,10 @@ class Buffers:
         """What the temporary files of all together may hold."""
         self.waiters = threading.BoundedSemaphore(waiters)
         """As many threads may wait at a time; the others go on to fill files."""
+        self.peeks = not hasattr(select, "epoll")
+        """Whether nobody tells that a client left while a request of it is worked on."""
+        self.wait: Callable[[int, int, float], bool] = lambda fd, event, seconds: poll_one(fd, event, seconds) != 0
+        """Waits for an event of `select.poll` on a descriptor within so many seconds; whether there was any."""
         self.lagging: dict[Any, bool] = {}
         """Connections whose client did not keep up with an application that goes on."""
         self.on_lagging: Callable[[], None] = lambda: None

@@ -254,8 +254,9 @@ class SecureSocket:
             return 0
 
     def shutdown(self, how: int) -> None:
-        """Say goodbye (RFC 8446 6.1), and end the stream."""
-        self._part()
+        """End the stream, with a goodbye (RFC 8446 6.1) if it is the one to the client."""
+        if how != socket.SHUT_RD:
+            self._part()
         self._socket.shutdown(how)
 
     def abandon(self) -> None:

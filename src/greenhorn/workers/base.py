@@ -1,11 +1,8 @@
 """What every worker process is: its boot order, its signals, its channel to the master, when it wears out."""
 
-import contextlib
-import faulthandler
 import json
 import os
 import random
-import signal
 import socket
 import sys
 import traceback
@@ -16,7 +13,7 @@ from greenhorn.app import load_named
 from greenhorn.config import Settings
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.net.listener import Listener
-from greenhorn.observe.access import AccessFile, reopen_logs
+from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
 from greenhorn.tls.entrance import PLAIN, Entrance
 from greenhorn.workers import spew
@@ -25,6 +22,7 @@ from greenhorn.workers.descriptors import allow_descriptors
 from greenhorn.workers.hooked import Attendance
 from greenhorn.workers.loading import Application, load_watched
 from greenhorn.workers.service import Service
+from greenhorn.workers.signalling import Signalled
 from greenhorn.workers.wear import Wear
 
 BOOT_FAILED = 3
@@ -36,11 +34,8 @@ MOST_TOLD = 60000
 TELLING = 1.0
 """Seconds that the master has to take what is told, when it is much."""
 
-STOPPING = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM)
-"""Signals that end a worker; blocked from the fork until the child has handlers of its own, so that none is lost."""
 
-
-class Worker:
+class Worker(Signalled):
     """A worker process. Made by the master before the fork; everything else happens in the child.
 
     `channel` is the child's end of a socket pair. The worker writes lines to it: `ready`, `beat`, `retire` (exchange
@@ -119,40 +114,47 @@ class Worker:
         `settle_in` calls post_fork and takes on the user and group that the application runs as; it may raise `OSError`
         and `ConfigError`.
         """
-        code = self._prepare(settle_in)
-        if code:
-            return code
+        self._settle_in = settle_in
+        self._exit_code = 0
+        try:
+            self.init_process()
+        except Exception:
+            if not self.booted:  # in a subclass, before or after what is done here
+                return self.fail(traceback.format_exc().rstrip())
+            self.log.exception("Exception in worker process")
+            return CRASHED
+        return self._exit_code
+
+    def init_process(self) -> None:
+        """What `boot` does: prepare, load the application, run. Subclasses may do more before they call this."""
+        self._exit_code = self._prepare(self._settle_in)
+        if self._exit_code:
+            return
         self.log.info("Worker ready (pid: %d)", self.pid)
         self.booted = True
         self.tell("ready")
         try:
             self.run()
-        except Exception:
-            self.log.exception("Exception in worker process")
-            return CRASHED
         finally:
             flush_access_log(self.service)
         self.alive = False
         self.log.info("Worker exiting (pid: %d)", self.pid)
-        return 0
 
     def _prepare(self, settle_in: Callable[[], None]) -> int:
         self.pid = os.getpid()
         random.seed()
         self.channel.setblocking(False)
-        self.signals, self._wake_sender = socket.socketpair()
-        for end in (self.signals, self._wake_sender):
-            end.setblocking(False)
-        self._init_signals()
-        self._leave_stacks()
+        self.open_signals()
+        self.init_signals()
         settings = self.settings
         allow_descriptors(settings.worker_connections, self.log)
         try:
             settle_in()
+            self.patch()
             self.listeners = [listener.own(settings.backlog) for listener in self.listeners]
             if settings.spew:
                 spew.install(sys.stdout.write)
-            self._compose(self._load)
+            self._compose()
             if settings.post_worker_init is not None:
                 settings.post_worker_init(self)
                 self._open_access_log()  # the hook may have changed who listens
@@ -164,10 +166,7 @@ class Worker:
             self.log.stay()
             return self.fail(traceback.format_exc().rstrip())
         self.log.stay()
-        # Again: an application may have used signals, or an event loop that does, while it was imported.
-        self._catch(_noted, *STOPPING, signal.SIGUSR1, signal.SIGUSR2)
-        self._ignore()
-        self._leave_stacks()
+        self.hear()
         return 0
 
     def fail(self, why: str, code: int = BOOT_FAILED) -> int:
@@ -177,7 +176,7 @@ class Worker:
             self.log.error("Worker cannot boot: %s", why)
         return code
 
-    def _compose(self, load: Callable[[], Application]) -> None:
+    def _compose(self) -> None:
         """Make everything that requests need."""
         settings = self.settings
         self.wear = Wear(
@@ -185,7 +184,7 @@ class Worker:
             (settings.max_worker_lifetime, settings.max_worker_lifetime_jitter),
             settings.max_worker_memory,
         )
-        self.service = build_service(settings, load(), self.log)
+        self.service = build_service(settings, self.load_wsgi(), self.log)
         self._attend_requests()
         self.init()
         self._open_access_log()
@@ -193,8 +192,8 @@ class Worker:
     def _open_access_log(self) -> None:
         attach_access_log(self.service, self.settings, self.access, self.waiting)
 
-    def _load(self) -> Application:
-        """The application, or, while somebody works on it, a page that shows why it cannot be loaded."""
+    def load_wsgi(self) -> Application:
+        """Set `wsgi`: the application, or, while somebody works on it, a page that shows why it cannot be loaded."""
         if self.settings.reload:
             self.wsgi = load_watched(
                 self.settings, self._load_app, on_change=self._tell_changed, since=self.wear.born, log=self.log
@@ -218,6 +217,13 @@ class Worker:
             )
             self.service.make_environ = self.attendance.make_environ
 
+    @classmethod
+    def setup(cls) -> None:
+        """Prepare what all workers of the class have in common. In the master, before the first is forked."""
+
+    def patch(self) -> None:
+        """Change what the whole process does, before the application is loaded: for libraries that replace others."""
+
     def init(self) -> None:
         """Prepare the loop, before the worker is ready; exceptions end the worker as one that cannot boot."""
 
@@ -228,95 +234,20 @@ class Worker:
         """Serve until told to stop."""
         raise NotImplementedError
 
-    # Signals.
-
-    def _init_signals(self) -> None:
-        """Until the worker is ready nothing can be lost, so that stopping is immediate."""
-        self._ignore(signal.SIGUSR1, signal.SIGUSR2)
-        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-        self._catch(self._leave, *STOPPING)
-        signal.signal(signal.SIGABRT, self._abort)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, STOPPING)  # the master held them back for the fork
-
-    def _ignore(self, *others: int) -> None:
-        """Ignore what the master acts on, since it may be sent to the whole process group, and `others`."""
-        for number in (signal.SIGHUP, signal.SIGWINCH, signal.SIGTTIN, signal.SIGTTOU, *others):
-            signal.signal(number, signal.SIG_IGN)
-
-    def _leave(self, _signal: int, _frame: object) -> None:
-        """Nothing was accepted yet."""
-        self.tell("leaving")
-        os._exit(0)
-
-    def _catch(self, handler: Callable[[int, object], None], *numbers: int) -> None:
-        signal.set_wakeup_fd(self._wake_sender.fileno(), warn_on_full_buffer=False)
-        for number in numbers:
-            signal.signal(number, handler)
-
-    def _leave_stacks(self) -> None:
-        """Let ABRT, and what a broken extension raises, log the stacks of all threads.
-
-        In C: a thread that does not let go of the interpreter lock is one of the reasons.
-        """
-        with contextlib.suppress(OSError, ValueError):  # a log without a descriptor
-            before, self._stacks = self._stacks, os.dup(self.log.fileno())
-            faulthandler.enable(self._stacks)
-            if before >= 0:
-                os.close(before)
-
-    def _abort(self, _signal: int, _frame: object) -> None:
-        """The master gave this worker up, because it does not beat any more."""
-        self.aborted, self.alive = True, False
-        try:
-            if self.settings.worker_abort is not None:
-                self.settings.worker_abort(self)
-        except Exception:
-            self.log.exception("worker_abort failed")
-        if self.booted:
-            flush_access_log(self.service)
-        self.at_abort()
-        sys.stderr.flush()
-        os._exit(1)
-
-    def follow_signals(self) -> None:
-        """Do what the signals ask for that came since the last call. The loop calls it when `signals` is readable."""
-        try:
-            numbers = self.signals.recv(4096)
-        except BlockingIOError:
-            return
-        for number in numbers:
-            if number == signal.SIGTERM:
-                self.tell("leaving")
-                self.drain()
-            elif number in (signal.SIGINT, signal.SIGQUIT):
-                self._interrupt()
-            elif number == signal.SIGUSR1:
-                self._reopen_logs()
-            elif number == signal.SIGUSR2:
-                self.dump()
-
-    def _interrupt(self) -> None:
-        self.alive = False
-        if self.settings.worker_int is not None:
-            try:
-                self.settings.worker_int(self)
-            except BaseException:  # SystemExit included: it leaves anyway
-                self.log.exception("worker_int failed")
-        self.quit()
-
-    def _reopen_logs(self) -> None:
-        reopen_logs(self.log, self.access)
-        self._leave_stacks()
-
     # What a worker class does with its own loop.
 
-    def drain(self, others_serve: AbstractSet[int] = frozenset()) -> None:
-        """Accept what already waits, but at the listeners that others serve; finish, and let `run` return."""
-        raise NotImplementedError
+    def drain(self, others_serve: AbstractSet[int] = frozenset()) -> None:  # noqa: ARG002 - for subclasses
+        """Accept what already waits, but at the listeners that others serve; finish, and let `run` return.
+
+        Here it only says so: `alive` is what loops ask that know nothing else.
+        """
+        self.alive = False
+        self.service.draining = True
 
     def quit(self) -> None:
         """Let `run` return without waiting for anything."""
-        raise NotImplementedError
+        self.alive = False
+        self.service.draining = True
 
     def dump(self) -> None:
         """Log what is in flight."""
@@ -378,10 +309,12 @@ class Worker:
         self.tell("beat")
         flush_access_log(self.service)
 
+    def notify(self) -> None:
+        """Beat, and act on signals and orders. For loops that watch neither: once a second, better more often."""
+        self.follow_signals()
+        self.follow_orders()
+        self.beat()
+
     def is_ready(self) -> bool:
         """Whether load balancers should send more requests here. Any thread."""
         return not (self._stopping or self.service.draining)
-
-
-def _noted(_signal: int, _frame: object) -> None:
-    """Do nothing: the wake-up socket has the number."""

@@ -3,7 +3,7 @@
 import math
 import os
 import sys
-from collections.abc import Callable, Sized
+from collections.abc import Callable, Sequence, Sized
 from typing import Any
 
 import greenhorn
@@ -22,7 +22,9 @@ from greenhorn.observe.logger import Logger
 from greenhorn.observe.metered import metered
 from greenhorn.observe.request_id import RequestIds
 from greenhorn.observe.routed import RoutedLog
+from greenhorn.tls.entrance import Entrance
 from greenhorn.workers.hooked import stand_in
+from greenhorn.workers.reception import Reception
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import Environ, environ_template
 
@@ -160,6 +162,27 @@ def template(settings: Settings, listener: Listener, log: Logger, is_ready: Call
         multithread=settings.threads > 1,
         multiprocess=settings.workers > 1,
         is_ready=is_ready,
+    )
+
+
+def reception(
+    settings: Settings,
+    listeners: Sequence[Listener],
+    spoken: Sequence[Entrance],
+    kept: Buffers,
+    log: Logger,
+    is_ready: Callable[[], bool],
+) -> Reception:
+    """What makes a connection of what is accepted."""
+    dropped = DroppedNames(log)
+    return Reception(
+        listeners,
+        spoken,
+        template=lambda listener: template(settings, listener, log, is_ready),
+        buffers=kept,
+        trusted=Networks(settings.forwarded_allow_ips),
+        names={trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)},
+        proxied=settings.proxy_protocol != "off",
     )
 
 

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
-from greenhorn.http.peer import Networks
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
@@ -17,11 +16,10 @@ from greenhorn.workers import inflight
 from greenhorn.workers.acceptor import Acceptor
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
-from greenhorn.workers.composition import SERVER, DroppedNames, buffers, field_names, paces, template
+from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
 from greenhorn.workers.pool import Pool
-from greenhorn.workers.reception import Reception
 from greenhorn.workers.serve import refuse
 from greenhorn.workers.service import Service
 from greenhorn.workers.spare import Spare
@@ -54,22 +52,13 @@ class ThreadWorker(Worker):
         self._buffers = buffers(settings, self.service.allotment)
         self._spare = Spare(prepare, turn_late_away, settings.queue_timeout, self._buffers.lagging)
         self._buffers.on_lagging = self._spare.call
-        self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
+        self.pool = self.make_pool()
         self.waiting = self.pool.ready
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
         """The connections that wait for their client, the longest first. Taking one out, which is atomic, is taking it
         over."""
-        dropped = DroppedNames(self.log)
-        self._reception = Reception(
-            self.listeners,
-            self.spoken,
-            template=lambda listener: template(settings, listener, self.log, self.is_ready),
-            buffers=self._buffers,
-            trusted=Networks(settings.forwarded_allow_ips),
-            names={trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)},
-            proxied=settings.proxy_protocol != "off",
-        )
+        self._reception = reception(settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready)
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
         self._tick_at = self._due_at = 0.0
         # Three beats before the master could miss one.
@@ -93,6 +82,10 @@ class ThreadWorker(Worker):
         )
         self._leave_at = math.inf
         self._farewell_at = math.inf
+
+    def make_pool(self) -> Pool[Connection]:
+        """The threads that work on what is ready, not started yet."""
+        return Pool(self.settings.threads, self.work, self._spare.call)
 
     def start(self) -> None:
         """Start the threads."""

@@ -104,7 +104,8 @@ class Settings(
     @property
     def worker_class_str(self) -> str:
         """The name of the worker class."""
-        return str(self.worker_class)
+        kind = self.worker_class
+        return kind if isinstance(kind, str) else f"{kind.__module__}.{kind.__qualname__}"
 
     @property
     def ssl_options(self) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from greenhorn.config.cpus import worker_count
 from greenhorn.config.parsers import positive, seconds, size, whole
 from greenhorn.config.setting import Variable, setting
-from greenhorn.config.worker_classes import worker_class
+from greenhorn.config.worker_classes import WorkerKind, worker_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,13 +22,15 @@ class WorkerSettings:
             that the process may use, by its affinity and by the limit of its container, a fraction rounded up.""",
         differs="""numbers only.""",
     )
-    worker_class: str = setting(
+    worker_class: WorkerKind = setting(
         ("-k", "--worker-class"),
         default="gthread",
         parse=worker_class,
         meta="NAME",
-        doc="""Kind of worker; gthread, a poller with a pool of threads, is the one there is. gunicorn's names and
-            classes are understood, and sync with threads above 1 means gthread.""",
+        doc="""Kind of worker: gthread, sync, gevent, eventlet, tornado or asgi, the name of one that another package
+            offers (entry points in the group greenhorn.workers), the dotted path of a subclass of
+            greenhorn.workers.base.Worker, or in a file such a class. gunicorn's names and classes are understood, and
+            sync with threads above 1 means gthread.""",
         differs="""sync, one request at a time, which any slow client can hold. With gthread a client that
             is slow, silent or idle costs no thread.""",
     )

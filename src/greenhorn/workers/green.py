@@ -1,0 +1,279 @@
+"""What the worker classes on greenlets have in common: one greenlet per connection, which waits for its client."""
+
+import abc
+import math
+import select
+import socket
+import time
+from collections.abc import Callable
+from collections.abc import Set as AbstractSet
+from typing import Any
+
+from greenhorn.http.response import server_fields
+from greenhorn.net.connection import Connection
+from greenhorn.net.listener import Listener
+from greenhorn.net.state import State
+from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, TELL_EVERY
+from greenhorn.workers.answer import exchange
+from greenhorn.workers.base import Worker
+from greenhorn.workers.composition import SERVER, buffers, paces, reception
+from greenhorn.workers.crowd import Crowd
+from greenhorn.workers.deadlines import BETWEEN_REQUESTS, FAREWELL, LONG_FAREWELL, TOLD
+from greenhorn.workers.serve import refuse
+
+IDLE, QUEUED, FLUSH, CLOSED = State.IDLE, State.QUEUED, State.FLUSH, State.CLOSED
+TICK = 1.0
+"""Most seconds between two beats to the master."""
+SHORT_TICK = 0.05
+"""Seconds between two looks at whether all has ended, while the worker is about to leave."""
+
+Socket = socket.socket
+"""The socket of the standard library, also after it was replaced: the waiting is done here."""
+
+
+class GreenWorker(Worker):
+    """A worker whose connections are greenlets: they run the same turns as those of gthread, and wait in between.
+
+    A subclass says how to wait. Everything runs in one thread, one greenlet at a time; who waits lets others run.
+    """
+
+    # What a subclass says.
+
+    @abc.abstractmethod
+    def spawn(self, run: Callable[..., None], *arguments: Any) -> None:
+        """Let `run(*arguments)` run in a greenlet of its own."""
+
+    @abc.abstractmethod
+    def sleep(self, seconds: float) -> None:
+        """Let others run for so many seconds; 0: until each had its turn."""
+
+    @abc.abstractmethod
+    def waiter(self, fd: int) -> Callable[[bool, float], bool]:
+        """A function that waits until `fd` can be read, or, if its first argument is true, written to.
+
+        The second one is a number of seconds, `inf` for ever. It returns whether it was before that.
+        """
+
+    # Its life.
+
+    def init(self) -> None:
+        """Make what each connection is given."""
+        settings = self.settings
+        self._buffers = buffers(settings, self.service.allotment)
+        self._buffers.peeks = True
+        self._buffers.wait = self._wait
+        self.connections: dict[int, Connection] = {}
+        self._parked: dict[Connection, bool] = {}
+        """Those whose greenlets wait for their clients, the longest first."""
+        self._reception = reception(settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready)
+        self._exchange = exchange if self.attendance is None else self.attendance.exchange
+        self._paces = paces(settings)
+        self._crowd = Crowd(
+            connections=self.connections,
+            parked=self._parked,
+            most=settings.worker_connections,
+            paces=self._paces,
+            service=self.service,
+            buffers=self._buffers,
+            close=self._see_off,
+        )
+        self._buffers.allotment.make_room = self._crowd.drop_least_read
+        self._leave_at = math.inf
+        self._farewell_at = math.inf
+        self._pause_told_at = 0.0
+
+    def run(self) -> None:
+        """Serve until TERM, INT or QUIT, or until the master is gone."""
+        self.spawn(self._follow, self.signals.fileno(), self._signalled)
+        self.spawn(self._follow, self.channel.fileno(), self.follow_orders)
+        for listener in self.listeners:
+            self.spawn(self._listen, listener)
+        every = min(TICK, self.settings.timeout / 3 or TICK)
+        beat_at = 0.0
+        draining = False
+        while True:
+            now = time.monotonic()
+            draining = self.service.draining
+            if now >= beat_at:
+                beat_at = now + every
+                self._tick(now)
+            if now >= self._farewell_at:
+                self._say_farewell()
+            if draining and (not self.connections or now >= self._leave_at):
+                break
+            self.sleep(SHORT_TICK if draining else every)
+        self.service.counters.tell(self.log, math.inf)
+
+    def _tick(self, now: float) -> None:
+        self.service.fields = server_fields(SERVER)
+        self.beat()
+        self._crowd.share_memory()
+        if complaint := self.wear.complaint(now):
+            self.ask_exchange(complaint)
+        self.service.counters.tell(self.log, now)
+
+    def _follow(self, fd: int, follow: Callable[[], bool]) -> None:
+        """Call `follow` whenever `fd` can be read, until it says that there will be nothing more."""
+        wait = self.waiter(fd)
+        while wait(False, math.inf) and follow():
+            pass
+
+    def _signalled(self) -> bool:
+        self.follow_signals()
+        return True
+
+    # Accepting.
+
+    def _listen(self, listener: Listener) -> None:
+        wait = self.waiter(listener.fd)
+        while not self.service.draining:
+            # Not for ever: the end of the listening is seen by looking.
+            if wait(False, TICK) and not self.service.draining and not self._accept(listener, ACCEPTS):
+                self.sleep(PAUSE)
+
+    def _accept(self, listener: Listener, most: int) -> bool:
+        """Accept up to `most` that wait; False if there is no room."""
+        for _ in range(most):
+            if self._crowd.full and not self._crowd.make_room():
+                self._tell_pause("worker_connections are reached, and none of them is idle or slow")
+                return False
+            try:
+                accepted = listener.accept()
+                if accepted is None:
+                    return True
+                self._welcome(listener, *accepted)
+            except OSError as error:
+                if error.errno not in OUT_OF_DESCRIPTORS or not self._crowd.make_room():
+                    self._tell_pause(str(error))
+                    return False
+        return True
+
+    def _tell_pause(self, reason: str) -> None:
+        now = time.monotonic()
+        if now >= self._pause_told_at:
+            self._pause_told_at = now + TELL_EVERY
+            self.log.warning("Accepting pauses: %s", reason)
+
+    def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
+        if type(sock) is not Socket:
+            sock = Socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+            sock.setblocking(False)
+        connection = self._reception.welcome(listener, sock, peer)
+        self.connections[connection.fd] = connection
+        self._crowd.take_in(connection)
+        self.spawn(self._attend, connection)
+
+    # The life of a connection.
+
+    def _attend(self, connection: Connection) -> None:
+        """What the greenlet of a connection does."""
+        wait = self.waiter(connection.fd)
+        connection.was = State.ACTIVE
+        outcome = State.NEW
+        try:
+            while outcome is not CLOSED:
+                if outcome is QUEUED:
+                    self.sleep(0)
+                else:
+                    over = self._wait_for_client(connection, outcome, wait)
+                    if over is not None:
+                        outcome = over
+                        continue
+                outcome = self._work(connection)
+        finally:
+            self._close(connection)
+
+    def _wait_for_client(
+        self, connection: Connection, state: State, wait: Callable[[bool, float], bool]
+    ) -> State | None:
+        """Wait for what the state says; the state that follows if its time is over, None if something has come."""
+        pace = self._paces[state]
+        if state is not connection.was or state is IDLE:
+            left = pace.most
+            connection.was = state
+        else:
+            left = pace.earn(connection.deadline, connection.taken() if state is FLUSH else connection.gained)
+        connection.gained = 0
+        connection.state = state
+        self._parked[connection] = True
+        came = False
+        while left > 0 and not came:
+            now = time.monotonic()
+            connection.deadline = now + left
+            if connection.deaf:
+                self.sleep(left)
+            else:
+                came = wait(state is FLUSH, left)
+            left = connection.deadline - time.monotonic() if came else 0.0
+            if not came and state is FLUSH:
+                left = pace.earn(left, connection.taken())
+        self._parked.pop(connection, None)
+        if connection.state is CLOSED:
+            return CLOSED
+        connection.deadline = left
+        connection.queued_at = time.monotonic()
+        return None if came else self._expire(connection, state)
+
+    def _expire(self, connection: Connection, state: State) -> State:
+        if state in TOLD:
+            return refuse(connection, self.service, TOLD[state])
+        if state is FLUSH:
+            connection.reset()
+        return CLOSED
+
+    def _work(self, connection: Connection) -> State:
+        """Run a turn of a connection, and the application if it has a whole request."""
+        connection.state = State.ACTIVE
+        try:
+            outcome = connection.turn(connection, self.service)
+            if outcome is State.WHOLE:
+                outcome = self._exchange(connection, self.service)
+        except (ConnectionError, TimeoutError) as error:  # ClientGone is one
+            self.log.debug("a client is gone: %s", error)
+            outcome = CLOSED
+        except Exception:
+            self.log.exception("a turn failed; its connection is closed")
+            outcome = CLOSED
+        return outcome
+
+    def _wait(self, fd: int, event: int, seconds: float) -> bool:
+        """Wait in the midst of a request, as for a body that is read while it comes."""
+        return self.waiter(fd)(event == select.POLLOUT, seconds)
+
+    def _close(self, connection: Connection) -> None:
+        connection.state = CLOSED
+        self._parked.pop(connection, None)
+        if self.connections.get(connection.fd) is connection:
+            del self.connections[connection.fd]
+        connection.close()
+
+    def _see_off(self, connection: Connection) -> None:
+        """End a connection whose greenlet waits: that sees the end, and closes it."""
+        connection.state = CLOSED
+        if self.connections.get(connection.fd) is connection:
+            del self.connections[connection.fd]
+        connection.cut(abruptly=False)
+
+    # The end.
+
+    def quit(self) -> None:  # noqa: D102 - the contract stands in the base class
+        self._leave_at = 0.0
+        self.service.draining = True
+
+    def drain(self, others_serve: AbstractSet[int] = frozenset()) -> None:  # noqa: D102
+        if self.service.draining:
+            return
+        self.service.draining = True
+        self.service.keep_alive = False
+        now = time.monotonic()
+        self._leave_at = now + self.settings.graceful_timeout
+        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
+        for listener in self.listeners:
+            self._accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
+            listener.close()
+
+    def _say_farewell(self) -> None:
+        """Close what has no request: who waits there sees the end of the stream, after what came before it."""
+        for connection in list(self._parked):
+            if connection.state in BETWEEN_REQUESTS:
+                connection.end_reading()

@@ -1,0 +1,43 @@
+"""One request at a time, in the main thread, and a connection for each."""
+
+import time
+
+from greenhorn.http.response import server_fields
+from greenhorn.net.connection import Connection
+from greenhorn.workers.composition import SERVER
+from greenhorn.workers.gthread import ThreadWorker
+from greenhorn.workers.inline import Inline
+from greenhorn.workers.pool import Pool
+
+
+class SyncWorker(ThreadWorker):
+    """The worker class `sync`.
+
+    Clients wait in the poller, as with gthread, so that a slow or silent one costs nothing but its connection. What
+    is ready is worked on by the poller's thread itself. It does not beat while the application runs: a request that
+    takes longer than `timeout` ends the worker.
+    """
+
+    def init(self) -> None:
+        """Make everything as with gthread, but for the threads."""
+        super().init()
+        self._buffers.peeks = True  # the poller is asleep while the application runs
+        self._beat_at = 0.0
+        self.service.keep_alive = False
+
+    def make_pool(self) -> Pool[Connection]:
+        """The main thread in place of a pool."""
+        return Inline(self.work, self._breathe)
+
+    def start(self) -> None:
+        """Watch for signals and orders."""
+        self.poller.watch(self.signals.fileno())
+        self.poller.watch(self.channel.fileno())
+
+    def _breathe(self) -> None:
+        """Beat between two requests, which may have come together and take long each."""
+        now = time.monotonic()
+        if now >= self._beat_at:
+            self._beat_at = now + self._every
+            self.service.fields = server_fields(SERVER)
+            self.beat()
