@@ -11,6 +11,7 @@ from greenhorn.config.parsers import text
 
 WorkerKind = str | type[Any]
 """A name, a dotted path, or a class."""
+USUAL: WorkerKind = "gthread"
 
 WORKERS: Mapping[str, str] = MappingProxyType(
     {

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from greenhorn.config.cpus import worker_count
 from greenhorn.config.parsers import positive, seconds, size, whole
 from greenhorn.config.setting import Variable, setting
-from greenhorn.config.worker_classes import WorkerKind, worker_class
+from greenhorn.config.worker_classes import USUAL, WorkerKind, worker_class
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,9 +22,9 @@ class WorkerSettings:
             that the process may use, by its affinity and by the limit of its container, a fraction rounded up.""",
         differs="""numbers only.""",
     )
-    worker_class: WorkerKind = setting(
+    worker_class: WorkerKind = setting(  # noqa: RUF009 - as all the others
         ("-k", "--worker-class"),
-        default="gthread",
+        default=USUAL,
         parse=worker_class,
         meta="NAME",
         doc="""Kind of worker: gthread, sync, gevent, eventlet, tornado or asgi, the name of one that another package
