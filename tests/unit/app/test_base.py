@@ -97,9 +97,9 @@ def test_a_wrong_setting_ends_with_one_line(capsys: pytest.CaptureFixture[str]):
 
 
 def test_settings_that_would_be_unsafe_to_ignore_end_as_well(capsys: pytest.CaptureFixture[str]):
-    code, err = exit_of(lambda: Shop(served, {"certfile": "cert.pem"}), capsys)
+    code, err = exit_of(lambda: Shop(served, {"protocol": "uwsgi"}), capsys)
     assert code == 1
-    assert "greenhorn: error: Shop: certfile = 'cert.pem'" in err
+    assert "greenhorn: error: Shop: protocol = 'uwsgi'" in err
 
 
 def test_a_mistake_in_load_config_keeps_its_traceback():

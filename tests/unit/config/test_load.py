@@ -1,11 +1,13 @@
 """Where values come from, which source wins, and what a wrong one says."""
 
+import dataclasses
 import sys
 from pathlib import Path
 
 import pytest
 
 from greenhorn.config.cpus import available_cpus
+from greenhorn.config.setting import Pending
 from greenhorn.config.tables import ROWS
 from unit.config.loading import exit_of, load, refusal, settings, write
 
@@ -377,10 +379,6 @@ def test_a_setting_whose_feature_is_not_there_is_not_mentioned_where_it_asks_for
 @pytest.mark.parametrize(
     ("name", "value", "flags", "feature"),
     [
-        ("certfile", "'c.pem'", ["--certfile", "c.pem"], "TLS"),
-        ("keyfile", "'k.pem'", ["--keyfile=k.pem"], "TLS"),
-        ("cert_reqs", "2", ["--cert-reqs", "2"], "TLS"),
-        ("ca_certs", "'ca.pem'", ["--ca_certs", "ca.pem"], "TLS"),
         ("protocol", "'uwsgi'", ["--protocol", "uwsgi"], "uwsgi protocol"),
     ],
 )
@@ -393,9 +391,12 @@ def test_a_setting_that_is_unsafe_to_ignore_ends_the_start(
     assert refusal("app:app").startswith(f"{path}: {told}")
 
 
-def test_all_refused_settings_are_named_at_once():
-    message = refusal("--certfile", "c", "--keyfile", "k")
-    assert len(message.splitlines()) == 2
+def test_all_refused_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch):
+    unsafe = dataclasses.replace(ROWS["asgi_loop"], pending=Pending("event loops", "nobody would wait"))
+    monkeypatch.setitem(ROWS, "asgi_loop", unsafe)
+    second, first = refusal("--asgi-loop", "asyncio", "--protocol", "uwsgi").splitlines()
+    assert first == "command line: asgi_loop = 'asyncio': greenhorn 0.1.0 has no event loops yet: nobody would wait"
+    assert second.startswith("command line: protocol = 'uwsgi': ")
 
 
 @pytest.mark.parametrize(

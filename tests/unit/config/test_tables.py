@@ -16,6 +16,13 @@ from greenhorn.config.tables.gunicorn import FOREIGN
 ROOT = Path(__file__).parents[3]
 NEW = {
     "access_log_exclude",
+    "certificates",
+    "crl_file",
+    "key_password",
+    "reload_certificates",
+    "tls_ciphersuites",
+    "tls_min_version",
+    "verify_flags",
     "forwarded_fields",
     "forwarded_header",
     "forwarded_hops",
@@ -86,11 +93,10 @@ def test_a_new_setting_says_that_gunicorn_has_none():
     assert all(ROWS[name].differs.startswith("has no such setting") for name in NEW)
 
 
-@pytest.mark.parametrize("name", ["keyfile", "certfile", "ca_certs", "cert_reqs"])
-def test_tls_is_never_ignored(name: str):
-    pending = ROWS[name].pending
-    assert pending is not None
-    assert pending.unsafe
+def test_all_that_concerns_tls_is_there_and_what_has_no_effect_says_why():
+    of_tls = [row for row in ROWS.values() if row.section == ROWS["certfile"].section]
+    assert [row.name for row in of_tls if row.pending] == []
+    assert [row.name for row in of_tls if row.moot] == ["do_handshake_on_connect", "ssl_version"]
 
 
 def test_the_settings_page_is_what_the_table_says():

@@ -68,7 +68,7 @@ FILES = [
     in_file("bind = '127.0.0.1:http'", "a number from 0 to 65535 is", told="bind: 'http' in '127.0.0.1:http' "),
     in_file("bind = '127.0.0.1:70000'", "a number from 0 to 65535 is", told="bind: '70000' in "),
     in_file("bind = '::1'", "write HOST:PORT, [IPv6]:PORT", told="bind: '::1' is no address"),
-    in_file("bind = 'https://0.0.0.0'", "tcp://, unix: and fd:// are known", told="bind: 'https://0.0.0.0' has an "),
+    in_file("bind = 'ftp://0.0.0.0'", "tcp://, unix: and fd:// are known", told="bind: 'ftp://0.0.0.0' has an "),
     in_file("bind = 'unix:'", "write unix:/path/to/socket", told="bind: 'unix:' names no path"),
     in_file("bind = ['fd://a b']", "write fd://3 or fd://web", told="bind: 'fd://a b' has neither"),
     # Workers and classes.
@@ -116,10 +116,8 @@ FILES = [
     in_file("header_map = 'allow'", "must be one of drop, refuse, dangerous"),
     in_file("proxy_protocol = 'v3'", "must be one of off, v1, v2, auto"),
     # What is not there yet.
-    in_file("certfile = 'x.pem'", "terminate TLS in a proxy for now"),
     in_file("protocol = 'uwsgi'", "have it use HTTP too"),
     in_file("protocol = 'fastcgi'", "must be one of http, uwsgi"),
-    in_file("cert_reqs = 3", "must be 0 (none), 1 (optional) or 2 (required)"),
     in_file("http_protocols = 'h3'", "must be h1, h2, or both"),
     in_file("http2_cleartext = 'yes'", "must be one of off, prior-knowledge, upgrade, both"),
     in_file("http2_max_frame_size = 100", "from 16384 to 16777215"),
@@ -135,8 +133,18 @@ FILES = [
     # What several lines or sources amount to.
     in_file("worker_class = 'sync'; threads = 1", "use gthread", told="worker_class = 'sync': not available yet"),
     in_file("initgroups = True; user = 4294967290", "name a user of `getent passwd`", told="initgroups: user id "),
-    Wrong("{here}/gunicorn.conf.py: certfile = 'x': ", "terminate TLS", file="certfile = 'x'", environ=("PORT", "0")),
     Wrong("command line: worker_class = 'tornado': ", "its own server", "", ("-k", "tornado", "hello:app")),
+]
+
+TLS = [
+    in_file("certfile = 'x.pem'", "No such file", told="certfile: cannot read x.pem: "),
+    in_file("keyfile = 'x.pem'", "name one in certfile", told="keyfile: x.pem needs a certificate"),
+    in_file("bind = 'https://0.0.0.0'", "name one in certfile", told="bind: https needs a certificate"),
+    in_file("cert_reqs = 2", "set certfile", told="cert_reqs: clients cannot show a certificate without TLS"),
+    in_file("cert_reqs = 3", "must be 0 (none), 1 (optional) or 2 (required)"),
+    Wrong("{here}/gunicorn.conf.py: certfile: ", "No such file", file="certfile = 'x'", environ=("PORT", "0")),
+    typed("command line: certfile: cannot read c.pem: ", "No such file", "--certfile", "c.pem", "hello:app", code=1),
+    typed("command line: cert_reqs: ", "set certfile", "--cert-reqs", "required", "hello:app", code=1),
 ]
 
 FILES_THAT_FAIL = [
@@ -184,12 +192,10 @@ TYPED = [
     typed("command line: config = 'python:': ", "write python:MODULE", "-c", "python:", code=1),
     typed("command line: worker_class = 'nope': ", "use gthread", "-k", "nope", "hello:app", code=1),
     typed("command line: bind: 'x' in '127.0.0.1:x' ", "a number from 0", "-b", "127.0.0.1:x", "hello:app", code=1),
-    typed("command line: certfile = 'c.pem': ", "terminate TLS", "--certfile", "c.pem", "hello:app", code=1),
-    typed("command line: cert_reqs = 2: ", "check them in a proxy", "--cert-reqs", "required", "hello:app", code=1),
     typed("no application is named: ", "as in `greenhorn hello:app`", code=1),
 ]
 
-WRONG = [*FILES, *FILES_THAT_FAIL, *VARIABLES, *TYPED]
+WRONG = [*FILES, *TLS, *FILES_THAT_FAIL, *VARIABLES, *TYPED]
 
 
 def name(wrong: Wrong) -> str:

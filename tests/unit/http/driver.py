@@ -91,8 +91,9 @@ class Client:
         self.app = Recorder()
         self.received = b""
         self.server_ended = False
-        turn = serve if setup.proxy_versions == "off" else read_proxy
-        self.connection = Connection(near, ("127.0.0.1", "50000"), turn, BUFFERS)
+        self.connection = Connection(near, ("127.0.0.1", "50000"), serve, BUFFERS)
+        if setup.proxy_versions != "off":
+            self.connection.turn = read_proxy
         self.connection.template = connection_template(
             TEMPLATE, self.connection.peer, near, self.connection.client_disconnected
         )

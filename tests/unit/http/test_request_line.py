@@ -3,8 +3,9 @@
 import string
 
 from greenhorn.http.head import Leniency
+from greenhorn.net.state import State
 from unit.http.cases import Case, Delivery, accepted, get, head, in_every_delivery, play, refused
-from unit.http.driver import Setup
+from unit.http.driver import Client, Setup
 
 CASEFOLD = Setup(leniency=Leniency(casefold_method=True))
 FOLDING = Setup(leniency=Leniency(obsolete_folding=True))
@@ -169,7 +170,7 @@ BEFORE = [
     refused("line with a space before", b" \r\n" + get()),
     refused("byte order mark before", b"\xef\xbb\xbf" + get()),
     refused("no request line", b"Host: zq.example\r\n\r\n"),
-    refused("a ClientHello", bytes.fromhex("16030100c8010000c40303") + bytes(30) + b"\r\n\r\n"),
+    refused("a handshake of SSL 2", bytes.fromhex("802e010002001500000010") + bytes(30) + b"\r\n\r\n"),
     refused("folded request line", b"GET /\r\n HTTP/1.1\r\nHost: zq.example\r\n\r\n", setup=FOLDING),
     refused(
         "folded request line behind an empty line",
@@ -182,3 +183,20 @@ BEFORE = [
 @in_every_delivery([*METHODS, *ORIGIN, *ABSOLUTE, *AUTHORITY, *ASTERISK, *VERSIONS, *SPACES, *BEFORE])
 def test_a_request_line_is_taken_or_refused(case: Case, delivery: Delivery) -> None:
     play(case, delivery)
+
+
+HELLO = bytes.fromhex("16030100c8010000c40303") + bytes(30) + b"\r\n\r\n"
+
+
+def test_a_client_that_speaks_tls_is_told_nothing_that_it_could_not_read():
+    for at in range(2, len(HELLO)):
+        with Client() as client:
+            client.send(HELLO[:at])
+            client.send(HELLO[at:])
+            assert (client.state, client.received, client.app.seen) == (State.CLOSED, b"", [])
+
+
+def test_what_looks_like_tls_behind_a_request_is_a_bad_request():
+    with Client() as client:
+        client.send(get() + HELLO)
+        assert [answer.status for answer in client.answers()] == [200, 400]

@@ -12,6 +12,7 @@ import pytest
 
 from greenhorn.config import Settings
 from greenhorn.master.child import Child
+from greenhorn.master.entrances import Entrances
 from greenhorn.master.fleet import Fleet
 from greenhorn.master.generation import Generation
 from greenhorn.master.process import Identity
@@ -198,7 +199,8 @@ class Crew:
 
 def generation(**settings: Any) -> Generation:
     """A generation of workers that are no processes."""
-    return Generation(Settings(wsgi_app="hello:app", **settings), Seat, Identity(None, None, initgroups=False))
+    made = Settings(wsgi_app="hello:app", **settings)
+    return Generation(made, Seat, Identity(None, None, initgroups=False), Entrances(made))
 
 
 def failing(*_: object) -> None:

@@ -17,9 +17,10 @@ from greenhorn.net.listener import Listener, Manner, listen, parse_address
 from greenhorn.net.state import State
 from greenhorn.observe.access import AccessFile
 from greenhorn.observe.logger import Logger
+from greenhorn.tls.entrance import PLAIN
 from greenhorn.workers.composition import template
 from greenhorn.workers.gthread import ThreadWorker
-from greenhorn.wsgi.environ import connection_template
+from greenhorn.workers.reception import Reception
 from unit.net.waiting import DEADLINE, wait_until
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
@@ -127,21 +128,21 @@ class TestWorker:
         worker = self.worker
         sock.setblocking(False)
         self._sockets.append(sock)
-        connection = Connection(sock, peer, worker._first_turn, worker._buffers)
-        connection.template = connection_template(
-            worker._templates[self.listeners[0].fd]
-            if self.listeners
-            else template(worker.settings, _Nowhere(), worker.log, worker.is_ready),  # type: ignore[arg-type]
-            peer,
-            sock,
-            connection.client_disconnected,
-        )
-        connection.trusted = peer is None or peer[0] in worker._trusted
-        connection.names = worker._names[connection.trusted]
+        connection = self._reception().welcome(self.listeners[0] if self.listeners else NOWHERE, sock, peer)
         worker.connections[connection.fd] = connection
         worker._parked[connection] = True
         worker.poller.add(connection.fd)
         return connection
+
+    def _reception(self) -> Reception:
+        """The worker's; where it listens nowhere, with a place where connections of the test come in."""
+        reception = self.worker._reception
+        if not self.listeners:
+            reception._entrances[NOWHERE.fd] = PLAIN
+            reception._templates[NOWHERE.fd] = template(
+                self.worker.settings, NOWHERE, self.worker.log, self.worker.is_ready
+            )
+        return reception
 
     def take(self, connection: Connection) -> None:
         """Wait until the poller reports a parked connection, and take it over as the loop does."""
@@ -195,7 +196,13 @@ class TestWorker:
 
 
 class _Nowhere:
+    """Where connections come in that a test has made by itself."""
+
     name = ("testserver", "80")
+    fd = -1
+
+
+NOWHERE: Any = _Nowhere()
 
 
 def receive(client: socket.socket, size: int) -> bytes:

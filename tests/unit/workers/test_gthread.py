@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from greenhorn.net.state import State
-from greenhorn.workers.serve import serve
 from unit.net.sockets import has_ipv6
 from unit.net.waiting import DEADLINE, wait_until
 from unit.workers.inprocess import Gate, TestWorker, echo, hello, read_answer, receive_all, wait_for_state
@@ -160,17 +159,19 @@ def test_a_process_without_descriptors_pauses_and_goes_on(serve_app: ServeApp, m
 # Faults.
 
 
-def test_a_turn_that_fails_closes_its_connection_and_leaves_the_thread(serve_app: ServeApp):
+def test_a_turn_that_fails_closes_its_connection_and_leaves_the_thread(
+    serve_app: ServeApp, monkeypatch: pytest.MonkeyPatch
+):
     served = serve_app(hello, threads=1)
 
     def broken(_connection: Any, _service: Any) -> State:
         raise RuntimeError("a turn went wrong")
 
-    served.worker._first_turn = broken
-    bad = served.connect()
-    bad.sendall(GET)
-    assert receive_all(bad) == b""
-    served.worker._first_turn = serve
+    with monkeypatch.context() as patch:
+        patch.setattr("greenhorn.workers.reception.serve", broken)
+        bad = served.connect()
+        bad.sendall(GET)
+        assert receive_all(bad) == b""
     good = served.connect()
     good.sendall(GET)
     assert read_answer(good)[1] == b"Hello, world!"

@@ -28,7 +28,7 @@ def at_work(worker: TestWorker, connection: Connection, number: int, since: floa
 def with_request(worker: TestWorker, connection: Connection) -> None:
     """Let the connection have a whole request whose answer has not begun."""
     connection.buffer = b"GET /zq81 HTTP/1.1\r\nHost: x\r\n\r\n"
-    connection.names = worker.worker._names[False]
+    connection.names = worker.worker._reception._names[False]
     assert serve(connection, worker.worker.service) is State.WHOLE
     assert isinstance(connection.head, RequestHead)
     connection.claim = Claim(connection)

@@ -93,8 +93,7 @@ def moves(monkeypatch: pytest.MonkeyPatch) -> Iterator[Moves]:
             if before is not None:
                 moves.note(before, after)
 
-    monkeypatch.setattr("greenhorn.workers.gthread.Connection", WatchedConnection)
-    monkeypatch.setattr("unit.workers.inprocess.Connection", WatchedConnection)
+    monkeypatch.setattr("greenhorn.workers.reception.Connection", WatchedConnection)
     yield moves
     assert not moves.wrong, f"moves that are not in TRANSITIONS: {moves.wrong}"
 
