@@ -1,9 +1,10 @@
-"""wrk: a run of it on its own core, and what it and /proc say about that run."""
+"""The client, wrk where it can: a run of it on its own core, and what it and /proc say about that run."""
 
 from __future__ import annotations
 
 import resource
 import subprocess
+import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from benching.workloads import Workload
 
 SCRIPT = Path(__file__).with_name("ring.lua")
+HANDSHAKES = Path(__file__).with_name("handshakes.py")
 # Beyond the asked-for seconds: connecting and ending.
 SLACK_SECONDS = 30
 # The kinds that wrk counts; `status` is an answer of 400 or more.
@@ -29,8 +31,9 @@ ERRORS = ("connect", "read", "write", "timeout", "status")
 class Sample:
     """One measured run: latencies and CPU time in microseconds, the latter of all processes of the server.
 
-    `server_busy` and `client_busy` are the shares of their cores, from 0 to 1, that server and wrk have used;
-    `others_busy` is what all else has taken of the server's.
+    `server_busy` and `client_busy` are the shares of their cores, from 0 to 1, that server and client have used;
+    `others_busy` is what all else has taken of the server's. `resumed` is the number of connections whose session the
+    server resumed, None where nobody looked.
     """
 
     requests_per_second: float
@@ -42,6 +45,7 @@ class Sample:
     client_busy: float
     others_busy: float
     errors: dict[str, int]
+    resumed: int | None = None
 
 
 def write_ring(directory: Path, requests: list[bytes]) -> Path:
@@ -52,10 +56,23 @@ def write_ring(directory: Path, requests: list[bytes]) -> Path:
 
 
 def command(workload: Workload, ring: Path, port: int, core: int, seconds: int) -> list[str]:
-    """Return the command line of wrk; it gets one thread for its one core."""
+    """Return the command line of the client; it gets one thread for its one core."""
+    pinned = ["taskset", "-c", str(core)]
+    if workload.key and not workload.kept:
+        kind = "resumed" if workload.resumed else "full"
+        return [
+            *pinned,
+            sys.executable,
+            str(HANDSHAKES),
+            str(port),
+            str(workload.connections),
+            str(seconds),
+            kind,
+            str(ring),
+        ]
     return [
-        *("taskset", "-c", str(core), "wrk", "-t", "1", "-c", str(workload.connections), "-d", f"{seconds}s"),
-        *("-s", str(SCRIPT), f"http://{HOST}:{port}/", "--", str(ring)),
+        *(*pinned, "wrk", "-t", "1", "-c", str(workload.connections), "-d", f"{seconds}s"),
+        *("-s", str(SCRIPT), f"{'https' if workload.key else 'http'}://{HOST}:{port}/", "--", str(ring)),
     ]
 
 
@@ -87,6 +104,7 @@ def run(running: Running, workload: Workload, ring: Path, cores: Cores, seconds:
         client_busy=client / wall,
         others_busy=max(core - cpu - (client if cores.shared else 0), 0) / wall,
         errors={kind: values[kind] for kind in ERRORS if values[kind]},
+        resumed=values.get("resumed"),
     )
 
 
@@ -95,10 +113,12 @@ def _parse(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
         word, _, rest = line.partition(" ")
         if word == "measured":
             return {key: int(value) for key, _, value in (pair.partition("=") for pair in rest.split())}
-    raise BenchError(f"wrk measured nothing: exit code {done.returncode}, {(done.stdout + done.stderr).strip()[-300:]}")
+    raise BenchError(
+        f"the client measured nothing: exit code {done.returncode}, {(done.stdout + done.stderr).strip()[-300:]}"
+    )
 
 
 def _children_seconds() -> float:
-    """Return the CPU time of the children that were waited for: between two calls here, that is wrk."""
+    """Return the CPU time of the children that were waited for: between two calls here, that is the client."""
     usage = resource.getrusage(resource.RUSAGE_CHILDREN)
     return usage.ru_utime + usage.ru_stime

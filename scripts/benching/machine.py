@@ -73,8 +73,10 @@ def require_linux() -> None:
 
 
 def require_tools() -> None:
-    """Install wrk when it is missing. Raises BenchError where something cannot be had."""
+    """Install wrk and openssl when they are missing. Raises BenchError where something cannot be had."""
     require_linux()
+    if not shutil.which("openssl") and not (apt_install("openssl") and shutil.which("openssl")):
+        raise BenchError("openssl is missing and apt-get could not install it: certificates are made by it")
     if not shutil.which("wrk") and not (apt_install("wrk") and shutil.which("wrk")):
         raise BenchError("wrk is missing and apt-get could not install it: install it from https://github.com/wg/wrk")
 

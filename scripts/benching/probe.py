@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -21,8 +22,8 @@ POLL_SECONDS = 0.05
 def check(running: Running, workload: Workload, requests: list[bytes]) -> None:
     """Wait until the server listens, then send it some of the requests and compare each answer.
 
-    Both go over one connection when connections are kept, else each over its own, which the server has to
-    close. Raises NotServing.
+    Over TLS it has to show the certificate that it was given. Both requests go over one connection when
+    connections are kept, else each over its own, which the server has to close. Raises NotServing.
     """
     _wait(running)
     connection: socket.socket | None = None
@@ -30,7 +31,7 @@ def check(running: Running, workload: Workload, requests: list[bytes]) -> None:
         # The last of a ring as well as the first: its numbers are longer.
         for request in (requests[0], requests[-1]):
             if connection is None:
-                connection = socket.create_connection((HOST, running.port), ANSWER_SECONDS)
+                connection = _connect(running)
             _exchange(connection, request, workload)
             if not workload.kept:
                 connection.close()
@@ -56,6 +57,14 @@ def _wait(running: Running) -> None:
             time.sleep(POLL_SECONDS)
         else:
             return
+
+
+def _connect(running: Running) -> socket.socket:
+    connection = socket.create_connection((HOST, running.port), ANSWER_SECONDS)
+    if running.certificate is None:
+        return connection
+    context = ssl.create_default_context(cafile=str(running.certificate.certfile))
+    return context.wrap_socket(connection, server_hostname=HOST)
 
 
 def _exchange(connection: socket.socket, request: bytes, workload: Workload) -> None:

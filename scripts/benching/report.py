@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from benching.workloads import Workload
 
 COLUMNS = ["server", "requests/s", "lowest-highest", "greenhorn is", "CPU us/request", "p50 ms", "p99 ms"]
-COLUMNS += ["errors", "RSS MiB", "server busy", "wrk busy"]
-# From here on wrk may be what limits the number, which then says too little about a fast server.
+COLUMNS += ["errors", "RSS MiB", "server busy", "client busy"]
+# From here on the client may be what limits the number, which then says too little about a fast server.
 SATURATED = 0.95
 # What others may take of the server's core before they are mentioned: less may be rounding of clock ticks.
 NOISE = 0.05
@@ -26,9 +26,9 @@ NOISE = 0.05
 def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
     """Return what has to be known to read or repeat the numbers; `left_out` are lines on missing servers."""
     pinning = (
-        "one core only: server and wrk share it, so these numbers say little"
+        "one core only: server and client share it, so these numbers say little"
         if plan.cores.shared
-        else f"server pinned to core {plan.cores.server}, wrk to core {plan.cores.client}"
+        else f"server pinned to core {plan.cores.server}, the client to core {plan.cores.client}"
     )
     versions = ", ".join(
         f"{server.name}{'' if server.name == NAME else ' ' + plan.venv.version(server.name)}"
@@ -47,12 +47,18 @@ def conditions(plan: Plan, left_out: list[str]) -> list[Block]:
         "CPU: user and system time of all processes of the server; errors: as wrk counts them "
         "(connect, read, write, timeout after 2 s, status of 400 and above)"
     )
+    encrypted = (
+        "new TLS connections are made by a client in Python, which does full handshakes or offers sessions as it is "
+        "told; its latencies include the handshake, and it takes about as long for one as a server with a fast key: "
+        "compare CPU times there"
+    )
     lines = [
         f"{plan.venv.python}; {machine.describe()}; {pinning}",
         f"servers: {versions}",
         threads,
         rounds,
         units,
+        *([encrypted] if any(workload.key and not workload.kept for workload in plan.workloads) else []),
         "each server answered each workload with the right status and body before it was measured",
         *left_out,
     ]
@@ -66,7 +72,7 @@ def workload_blocks(plan: Plan, workload: Workload, results: Results) -> list[Bl
     ours = results.get((GREENHORN, workload.name))
     for server in plan.servers:
         if not fits(server, workload):
-            if not workload.logged:
+            if workload.name == "sleep":
                 remarks.append(f"{server.name} is left out: its one thread would sleep for one client after the other")
             continue
         result = results[server.name, workload.name]
@@ -76,17 +82,20 @@ def workload_blocks(plan: Plan, workload: Workload, results: Results) -> list[Bl
             continue
         found = None if server.name == GREENHORN else targets.ratio(ours, result)
         rows.append([server.name, *_cells(result, "-" if found is None else f"{found:.2f} x")])
-        remarks += _doubts(server.name, result)
+        remarks += _doubts(server.name, workload, result)
     blocks: list[Block] = [Heading(f"{workload.name}: {workload.title}"), Table(COLUMNS, rows)]
     return [*blocks, Bullets(remarks)] if remarks else blocks
 
 
-def _doubts(name: str, result: Result) -> list[str]:
+def _doubts(name: str, workload: Workload, result: Result) -> list[str]:
     """Return what speaks against the numbers of a server."""
     doubts = []
     if result.median("client_busy") > SATURATED:
-        doubts.append(f"{name}: wrk had no time left, the server may be faster than that; compare CPU times")
+        doubts.append(f"{name}: the client had no time left, the server may be faster than that; compare CPU times")
     others = result.median("others_busy")
+    resumed = sum(sample.resumed or 0 for sample in result.samples)
+    if workload.resumed and not resumed:
+        doubts.append(f"{name}: no session was resumed, all handshakes were full")
     if others > NOISE:
         doubts.append(f"{name}: other programs took {others:.0%} of the server's core; repeat it without them")
     return doubts

@@ -71,8 +71,10 @@ Results = dict[tuple[str, str], Result]
 
 
 def fits(server: Server, workload: Workload) -> bool:
-    """Say whether the server can take part: one thread cannot sleep for 128 clients, and not all have that log."""
-    return (server.threaded or workload.name != "sleep") and (server.logs or not workload.logged)
+    """Say whether the server can take part: one thread cannot sleep for 128 clients, not all have that log or TLS."""
+    if workload.name == "sleep" and not server.threaded:
+        return False
+    return (server.logs or not workload.logged) and (server.encrypts or not workload.key)
 
 
 def play(plan: Plan) -> Results:
@@ -85,7 +87,7 @@ def play(plan: Plan) -> Results:
             result = results[server.name, workload.name]
             if result.failure:
                 continue
-            label = f"round {number}/{plan.rounds}  {workload.name:8} {server.name:10}"
+            label = f"round {number}/{plan.rounds}  {workload.name:14} {server.name:10}"
             try:
                 sample = measure(plan, server, workload)
             except NotServing as failure:

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from benching import processes
+from benching.certificates import Certificate
+from benching.certificates import make as make_certificate
 from benching.virtualenv import GREENHORN
 
 if TYPE_CHECKING:
@@ -29,13 +31,15 @@ SCRIPTS = Path(__file__).resolve().parent.parent
 class Launch:
     """What a command line is made of: the port, the number of threads, and the application as module:name.
 
-    `settings` are more flags for greenhorn and gunicorn, of which the last of a kind counts.
+    `settings` are more flags for greenhorn and gunicorn, of which the last of a kind counts. With a `certificate`
+    the server speaks TLS.
     """
 
     port: int
     threads: int
     target: str
     settings: tuple[str, ...] = ()
+    certificate: Certificate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +47,15 @@ class Server:
     """A server by its name, which is that of its package too.
 
     `command` gives the program of the virtual environment and its arguments. `threaded` is False for a server
-    that runs the application in its event loop, and `logs` for one that can write gunicorn's access log.
+    that runs the application in its event loop, and `logs` for one that can write gunicorn's access log,
+    and `encrypts` for one that speaks TLS.
     """
 
     name: str
     command: Callable[[Launch], list[str]]
     threaded: bool = True
     logs: bool = False
+    encrypts: bool = False
     remark: str = ""
 
 
@@ -72,8 +78,16 @@ def _gunicorn_arguments(launch: Launch) -> list[str]:
     return [
         *("-w", "1", "--threads", str(launch.threads), "--worker-connections", "4096"),
         *("-b", f"{HOST}:{launch.port}"),
-        *("--log-level", "error", "--pythonpath", str(SCRIPTS), *launch.settings, launch.target),
+        *("--log-level", "error", "--pythonpath", str(SCRIPTS), *_pair(launch, "--certfile", "--keyfile")),
+        *launch.settings,
+        launch.target,
     ]
+
+
+def _pair(launch: Launch, certfile: str, keyfile: str) -> list[str]:
+    """Return the flags that name the certificate and its key, if there is one."""
+    pair = launch.certificate
+    return [certfile, str(pair.certfile), keyfile, str(pair.keyfile)] if pair else []
 
 
 def _granian(launch: Launch) -> list[str]:
@@ -84,7 +98,8 @@ def _granian(launch: Launch) -> list[str]:
         "granian",
         *("--interface", "wsgi", "--http", "1", "--no-ws", "--no-log", "--backlog", "4096"),
         *("--workers", "1", "--runtime-threads", "1", "--blocking-threads", str(launch.threads)),
-        *("--host", HOST, "--port", str(launch.port), launch.target),
+        *("--host", HOST, "--port", str(launch.port), *_pair(launch, "--ssl-certificate", "--ssl-keyfile")),
+        launch.target,
     ]
 
 
@@ -108,14 +123,15 @@ def _waitress(launch: Launch) -> list[str]:
 
 
 _ALL = (
-    Server(GREENHORN, _greenhorn, logs=True),
+    Server(GREENHORN, _greenhorn, logs=True, encrypts=True),
     Server(
         "gunicorn",
         _gunicorn,
         logs=True,
+        encrypts=True,
         remark="gthread; without the optional C parser gunicorn_h1c, as pip installs it",
     ),
-    Server("granian", _granian, remark="Rust"),
+    Server("granian", _granian, encrypts=True, remark="Rust"),
     Server("bjoern", _bjoern, threaded=False, remark="C; one thread runs everything"),
     Server("waitress", _waitress, remark="pure Python"),
 )
@@ -128,11 +144,12 @@ class NotServing(Exception):  # noqa: N818 - a finding about a server, not a fau
 
 @dataclass(frozen=True, slots=True)
 class Running:
-    """A server that was started: its root process, its port, and the file that takes what it prints."""
+    """A server that was started: its root process, its port, what it prints into, and the certificate that it shows."""
 
     process: subprocess.Popen[bytes]
     port: int
     output: IO[bytes]
+    certificate: Certificate | None = None
 
     def log(self) -> str:
         """Return what the server has printed so far."""
@@ -153,9 +170,12 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
     """
     # The file is in the server's own folder, and goes with it.
     settings = ("--access-logfile", "access.log") if workload.logged else ()
-    launch = Launch(free_port(), workload.threads, f"benching.applications:{workload.application}", settings)
-    with launched(server, launch, venv, core, {}) as running:
-        yield running
+    target = f"benching.applications:{workload.application}"
+    with tempfile.TemporaryDirectory() as directory:
+        certificate = make_certificate(workload.key, Path(directory)) if workload.key else None
+        launch = Launch(free_port(), workload.threads, target, settings, certificate)
+        with launched(server, launch, venv, core, {}) as running:
+            yield running
 
 
 @contextmanager
@@ -188,7 +208,7 @@ def launched(
             start_new_session=True,
         )
         try:
-            yield Running(process, launch.port, output)
+            yield Running(process, launch.port, output, launch.certificate)
         finally:
             processes.end(process)
 

@@ -37,6 +37,11 @@ TARGETS = (
     Target("post", GUNICORN, 3),
     Target("large", GUNICORN, 1.5),
     Target("sleep", GUNICORN, 1.2),
+    Target("tls", GUNICORN, 4),
+    Target("tls", "granian", 0.7),
+    Target("tls-new", GUNICORN, 3),
+    Target("tls-ec", GUNICORN, 4),
+    Target("tls-ec", "granian", 0.7),
 )
 
 

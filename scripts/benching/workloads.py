@@ -22,6 +22,8 @@ class Workload:
     `requests` maps the Host field's value to the requests in wire form: one, or a ring of different ones.
     `application` is a name in `benching.applications`, `answer` the body that it gives. `kept` says that
     connections stay open. `logged` says that the server writes an access log, in its default format, to a file.
+    `key` is the kind of key that it shows with TLS; without one nothing is encrypted. Who does not keep connections
+    that are encrypted resumes sessions, or not, as `resumed` says.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Workload:
     threads: int = 4
     kept: bool = True
     logged: bool = False
+    key: str = ""
+    resumed: bool = False
 
 
 def _bare(host: str) -> list[bytes]:
@@ -77,6 +81,25 @@ def _browser_head(host: str, number: int) -> str:
     return f"GET /catalogue/item/{number}?ref={session[:6]} HTTP/1.1\r\n" + "\r\n".join(fields) + "\r\n\r\n"
 
 
+def _encrypted(name: str, words: str, key: str) -> tuple[Workload, ...]:
+    """Return the workloads over TLS with one kind of key."""
+    new = f"GET over a new TLS connection each, {words}, 64 clients"
+    return (
+        Workload(name, f"bare GET, 64 kept TLS connections, {words}", "hello", _bare, GREETING, key=key),
+        Workload(f"{name}-new", f"{new}, full handshakes", "hello", _closing, GREETING, kept=False, key=key),
+        Workload(
+            f"{name}-resumed",
+            f"{new}, sessions offered for resumption",
+            "hello",
+            _closing,
+            GREETING,
+            kept=False,
+            key=key,
+            resumed=True,
+        ),
+    )
+
+
 _ALL = (
     Workload("get", "bare GET, 64 kept connections", "hello", _bare, GREETING),
     Workload(
@@ -115,5 +138,7 @@ _ALL = (
         threads=64,
     ),
     Workload("many", "bare GET, 1,000 kept connections", "hello", _bare, GREETING, connections=1000),
+    *_encrypted("tls", "RSA 2048", "rsa"),
+    *_encrypted("tls-ec", "EC P-256", "ec"),
 )
 WORKLOADS = {workload.name: workload for workload in _ALL}
