@@ -3,6 +3,7 @@
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import trustme
 
 from integration.running import DEADLINE, STEERING, Launch, Server
 
@@ -42,11 +44,11 @@ class Project(NamedTuple):
     """Some of what its configuration amounts to."""
     refused: str = ""
     """What is said of it as long as there is no such worker; it is started with `-k gthread` then."""
-    unsafe: str = ""
-    """Why it is not started at all."""
     said: str = ""
     """A line of the log that only its hooks and settings can have brought about."""
     environ: Mapping[str, str] = {}
+    encrypted: bool = False
+    """Whether it needs certificates, its clients as well."""
     binds: bool = True
     """Whether its command line says where to listen, by PORT; else the test adds an address."""
 
@@ -131,7 +133,12 @@ TABLE = {
         said="traced GET / 200 OK",
         binds=False,
     ),
-    "encrypted": Project("test:app", {}, unsafe="no TLS yet"),
+    "encrypted": Project(
+        "test:app",
+        {"certfile": "server.crt", "keyfile": "server.key", "ca_certs": "ca.crt", "cert_reqs": 2},
+        said="Listening at: https://127[.]0[.]0[.]1:",
+        encrypted=True,
+    ),
     "dirty_tasks": Project(
         "shop:app",
         {"http2_max_concurrent_streams": 200, "control_socket": "shop.ctl", "control_socket_mode": 0o660},
@@ -167,10 +174,29 @@ def stage(folder: Path, name: str, command: str) -> dict[str, str]:
     shim = folder / "bin" / "gunicorn"
     shim.write_text(SHIM.format(command=command))
     shim.chmod(0o755)
+    if TABLE[name].encrypted:
+        issue_certificates(folder)
     kept = {name: value for name, value in os.environ.items() if name not in STEERING}
     here = {"PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "HOST": "127.0.0.1"}
     port = {"PORT": "0"} if TABLE[name].binds else {}
     return {**kept, **here, **port, **TABLE[name].environ, "EXTRA": ""}
+
+
+def issue_certificates(folder: Path) -> None:
+    """Make certificates of a server and a client, and of the authority that both believe, under the names in use."""
+    authority = trustme.CA()
+    authority.cert_pem.write_to_path(folder / "ca.crt")
+    made = authority.issue_cert("localhost", "127.0.0.1")
+    made.cert_chain_pems[0].write_to_path(folder / "server.crt")
+    made.private_key_pem.write_to_path(folder / "server.key")
+    authority.issue_cert("client@example.org").private_key_and_cert_chain_pem.write_to_path(folder / "client.pem")
+
+
+def trust(folder: Path) -> ssl.SSLContext:
+    """The context of a client that shows its certificate."""
+    context = ssl.create_default_context(cafile=folder / "ca.crt")
+    context.load_cert_chain(folder / "client.pem")
+    return context
 
 
 def run(folder: Path, environ: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
@@ -202,16 +228,15 @@ def test_the_files_are_such_as_gunicorn_takes(tmp_path: Path, name: str):
 def test_the_configuration_is_read_as_it_is(tmp_path: Path, greenhorn: dict[str, str], name: str):
     project = TABLE[name]
     extra = "--print-config"
-    if project.refused or project.unsafe:
+    if project.refused:
         refused = run(tmp_path, {**greenhorn, "EXTRA": extra})
         assert refused.returncode == 1
-        assert project.refused + project.unsafe in refused.stderr
+        assert project.refused in refused.stderr
         extra += " -k gthread"
-    if not project.unsafe:
-        finished = run(tmp_path, {**greenhorn, "EXTRA": extra})
-        assert finished.returncode == 0, finished.stderr
-        found: dict[str, Any] = {key: eval(value) for key, value in VALUE.findall(finished.stdout)}
-        assert {key: found[key] for key in project.settings} == project.settings
+    finished = run(tmp_path, {**greenhorn, "EXTRA": extra})
+    assert finished.returncode == 0, finished.stderr
+    found: dict[str, Any] = {key: eval(value) for key, value in VALUE.findall(finished.stdout)}
+    assert {key: found[key] for key in project.settings} == project.settings
 
 
 @pytest.fixture
@@ -223,7 +248,7 @@ def started(tmp_path: Path, name: str) -> Iterator[Server]:
     environ["EXTRA"] = " ".join(
         [*(["--bind 127.0.0.1:0"] if not project.binds else []), *(["-k gthread"] if project.refused else [])]
     )
-    server = Server(Script(env=environ), folder)
+    server = Server(Script(env=environ, trust=trust(folder) if project.encrypted else None), folder)
     server.wait_until_ready()
     yield server
     problems = server.finish()
@@ -239,7 +264,7 @@ def get(server: Server) -> httpx.Response:
         return client.get("/")
 
 
-@pytest.mark.parametrize("name", [name for name, project in TABLE.items() if not project.unsafe])
+@pytest.mark.parametrize("name", TABLE)
 def test_the_application_is_served(started: Server, name: str):
     answer = get(started)
     assert (answer.status_code, answer.text) == (200, f"answered by {TABLE[name].app.partition(':')[0]}")
