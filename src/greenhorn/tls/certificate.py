@@ -1,8 +1,8 @@
 """What the server has to know of its own certificates: names, time of validity, kind of key (RFC 5280)."""
 
+import binascii
 import datetime as dt
 import re
-import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,9 @@ from pathlib import Path
 SEQUENCE, CONTEXT_0, CONTEXT_3, DNS_NAME, GENERALIZED_TIME = 0x30, 0xA0, 0xA3, 0x82, 0x18
 SUBJECT_ALT_NAME = bytes.fromhex("551d11")
 COMMON_NAME = bytes.fromhex("550403")
-_PEM = re.compile(r"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE-----", re.DOTALL)
+_PEM = re.compile(r"-----BEGIN (?:X509 |TRUSTED )?CERTIFICATE-----(.+?)-----END ", re.DOTALL)
+"""As OpenSSL takes it: older tools write other labels (RFC 7468 5.1)."""
+UNREADABLE = "the certificate cannot be read"
 
 
 @dataclass(frozen=True)
@@ -31,15 +33,19 @@ class Certificate:
         match = _PEM.search(Path(path).read_text(encoding="ascii", errors="replace"))
         if match is None:
             raise ValueError("there is no certificate in it")
-        return cls.parse(ssl.PEM_cert_to_DER_cert(match[0]))
+        try:
+            der = binascii.a2b_base64(match[1])
+        except ValueError as error:
+            raise ValueError(UNREADABLE) from error
+        return cls.parse(der)
 
     @classmethod
     def parse(cls, der: bytes) -> "Certificate":
         """Take a certificate in DER form apart. Raises `ValueError`."""
         try:
             return cls._parse(der)
-        except (IndexError, StopIteration) as error:
-            raise ValueError("the certificate cannot be read") from error
+        except (IndexError, StopIteration, ValueError) as error:
+            raise ValueError(UNREADABLE) from error
 
     @classmethod
     def _parse(cls, der: bytes) -> "Certificate":
