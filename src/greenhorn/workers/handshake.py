@@ -7,12 +7,15 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
 from greenhorn.tls.stream import SecureSocket, reason_of
 from greenhorn.tls.variables import connection_variables
-from greenhorn.workers.serve import refuse, serve
+from greenhorn.workers.serve import part, refuse, serve
 from greenhorn.workers.service import Service
 
 HELLO = 0x16
 """The first byte of a client that speaks TLS: a record of the handshake (RFC 8446 5.1)."""
 FAILED = "TLS handshakes failed"
+ABOUT_CLIENTS = ("CERTIFICATE_VERIFY_FAILED", "PEER_DID_NOT_RETURN_A_CERTIFICATE")
+"""Why clients are refused that take the handshake for complete (RFC 8446 2) and have sent their request: a connection
+that is closed before that is read is reset, and the client may never see the alert."""
 
 
 def shake_hands(connection: Connection, service: Service) -> State:
@@ -31,6 +34,8 @@ def shake_hands(connection: Connection, service: Service) -> State:
             return State.FLUSH if secure.is_full else State.HANDSHAKE
     except OSError as error:
         _tell(connection, service, error)
+        if isinstance(error, ssl.SSLError) and error.reason in ABOUT_CLIENTS:
+            return part(connection, told=False)
         return State.CLOSED
     connection.socket = secure
     connection.template |= connection_variables(secure.engine)
