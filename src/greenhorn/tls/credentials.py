@@ -56,6 +56,12 @@ class Credentials:
         self._loaded = self._load()
         self._listen_for_names(self._loaded)
 
+    @property
+    def context(self) -> ssl.SSLContext:
+        """What speaks TLS with clients that connect from now on, for engines that wrap sockets themselves."""
+        with self._lock:
+            return self._loaded[0].context
+
     def wrap(self, incoming: ssl.MemoryBIO, outgoing: ssl.MemoryBIO) -> Engine:
         """What speaks TLS with one client over two buffers. Raises `ssl.SSLError`."""
         with self._lock:

@@ -132,7 +132,7 @@ class Attendance:
         try:
             return exchange(connection, service)
         finally:
-            self._count()
+            self.count()
             if self._post_request is not None and current.request is not None:
                 try:
                     self._post_request(self._worker, current.request, current.environ, current.response)
@@ -140,7 +140,8 @@ class Attendance:
                     self._worker.log.exception("Exception in post_request hook")
             current.request = current.environ = current.response = None
 
-    def _count(self) -> None:
+    def count(self) -> None:
+        """Count one request more."""
         with self._lock:
             self._worker.nr = count = self._worker.nr + 1
         if count == self._most:

@@ -42,17 +42,21 @@ class Reception:
 
     def welcome(self, listener: Listener, sock: socket, peer: tuple[str, str] | None) -> Connection:
         """The connection of `peer`, which came in at `listener`."""
-        entrance = self._entrances[listener.fd]
-        connection = Connection(sock, peer, _first_turn(entrance), self._buffers)
-        connection.entrance = entrance
+        connection = Connection(sock, peer, _first_turn(self._entrances[listener.fd]), self._buffers)
         if self._proxied:
             connection.turn = read_proxy
+        self.equip(connection, listener, sock)
+        return connection
+
+    def equip(self, connection: Connection, listener: Listener, sock: socket) -> None:
+        """Give a connection that came in at `listener` what its requests have in common; `sock` is what they see."""
+        peer = connection.peer
+        connection.entrance = self._entrances[listener.fd]
         connection.template = connection_template(
             self._templates[listener.fd], peer, sock, connection.client_disconnected
         )
         connection.trusted = peer is None or peer[0] in self._trusted
         connection.names = self._names[connection.trusted]
-        return connection
 
 
 def _first_turn(entrance: Entrance) -> Turn:

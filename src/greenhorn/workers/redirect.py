@@ -3,6 +3,7 @@
 from http import HTTPStatus
 
 from greenhorn.errors import ClientGone, HTTPError
+from greenhorn.http.head import RequestHead
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
 from greenhorn.workers.serve import go_on, refuse, serve
@@ -17,6 +18,11 @@ def redirect(connection: Connection, service: Service) -> State:
     head = connection.head
     if head is None or outcome is State.CLOSED:
         return outcome
+    return send_elsewhere(connection, service, head)
+
+
+def send_elsewhere(connection: Connection, service: Service, head: RequestHead) -> State:
+    """Answer a request at such an address."""
     host = head.fields.get("HTTP_HOST") or connection.template["SERVER_NAME"]
     target = head.target
     if not target.startswith("/") or any(char in host for char in "/\\?#@"):
