@@ -17,6 +17,11 @@ CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 COMMAND_TIME = 30
 """Seconds that a command has to tell a password."""
 CRL = "-----BEGIN X509 CRL-----"
+ENCRYPTED = "ENCRYPTED"
+"""What stands in the first lines of a key that needs a password (RFC 7468 11, RFC 1421 4.6.1.1)."""
+OF_ANOTHER = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+"""What OpenSSL complains about where key and certificate do not belong together."""
+TOO_WEAK = ("EE_KEY_TOO_SMALL", "CA_KEY_TOO_SMALL", "CA_MD_TOO_WEAK")
 
 
 class KeyIsEncryptedError(Exception):
@@ -32,7 +37,7 @@ def make_context(options: TLSOptions, pair: Pair) -> ssl.SSLContext:
     context.options |= ssl.OP_NO_COMPRESSION | ssl.OP_NO_RENEGOTIATION
     try:
         context.set_ciphers(options.ciphers or CIPHERS)
-    except ssl.SSLError:
+    except (ssl.SSLError, ValueError):
         raise ConfigError(
             f"ciphers: OpenSSL knows none of {options.ciphers!r}; `openssl ciphers` lists those that it knows"
         ) from None
@@ -58,6 +63,8 @@ def _believe(context: ssl.SSLContext, options: TLSOptions) -> None:
     """Set whose client certificates are believed."""
     if options.ca_certs is not None:
         _load(context, "ca_certs", options.ca_certs)
+        if not context.cert_store_stats()["x509"]:
+            raise ConfigError(f"ca_certs: there is no certificate in PEM form in {options.ca_certs}")
     elif options.cert_reqs:
         raise ConfigError("cert_reqs: nobody's client certificates are believed; name their issuers in ca_certs")
     if options.crl_file is not None:
@@ -73,8 +80,9 @@ def _load(context: ssl.SSLContext, setting: str, path: str) -> None:
     _text(setting, path)
     try:
         context.load_verify_locations(path)
-    except (ssl.SSLError, OSError) as error:
-        raise ConfigError(f"{setting}: {path} cannot be used: {reason_of(error)}") from None
+    except OSError:
+        what = "revocation list" if setting == "crl_file" else "certificate"
+        raise ConfigError(f"{setting}: there is no {what} in PEM form in {path}, or one that cannot be read") from None
 
 
 def _text(setting: str, path: str) -> str:
@@ -97,32 +105,38 @@ def load_pair(context: ssl.SSLContext, options: TLSOptions, pair: Pair) -> None:
             raise KeyIsEncryptedError
         return password
 
-    key = pair.keyfile or pair.certfile
     named = f"keyfile: {pair.keyfile}" if pair.keyfile else f"certfile: the key in {pair.certfile}"
     try:
         context.load_cert_chain(pair.certfile, pair.keyfile, password=tell)
     except KeyIsEncryptedError:
         raise ConfigError(f"{named} is encrypted; set key_password") from None
     except ssl.SSLError as error:
-        raise ConfigError(_complaint(error, pair, named, has_password=password is not None)) from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{named} cannot be loaded, with {key}: {error}") from None
+        raise ConfigError(_complaint(error, pair, named)) from None
+    except OSError as error:  # it was there just now
+        raise ConfigError(f"{named} cannot be read: {error.strerror}") from None
+    except ValueError as error:
+        raise ConfigError(f"key_password: {error}") from None
 
 
-def _complaint(error: ssl.SSLError, pair: Pair, named: str, *, has_password: bool) -> str:
-    reason = error.reason or ""
-    if reason in ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH"):
+def _complaint(error: ssl.SSLError, pair: Pair, named: str) -> str:
+    """Why a certificate and its key cannot be loaded, although their files can be read."""
+    if error.reason in OF_ANOTHER:
         return f"{named} does not belong to the certificate in {pair.certfile}; name the key that it was made with"
+    if error.reason in TOO_WEAK:
+        return f"certfile: {pair.certfile} is too weak for OpenSSL ({reason_of(error)}); have a new one made"
     try:
         Certificate.read(pair.certfile)
-    except (OSError, ValueError) as wrong:
-        return f"certfile: {pair.certfile} is no certificate in PEM form: {wrong}"
-    if has_password and reason in ("BAD_DECRYPT", "BAD_PASSWORD_READ", "MAYBE_WRONG_PASSWORD", ""):
-        return f"{named} cannot be opened: key_password is wrong, or it is no key in PEM form"
-    if "PRIVATE KEY-----" not in _text("keyfile", pair.keyfile or pair.certfile):
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_verify_locations(pair.certfile)
+    except (ValueError, OSError) as wrong:
+        why = "one of its chain cannot be read" if isinstance(wrong, ssl.SSLError) else wrong
+        return f"certfile: {pair.certfile} is no certificate in PEM form: {why}"
+    key = _text("keyfile", pair.keyfile or pair.certfile)
+    if "PRIVATE KEY-----" not in key:
         remedy = "" if pair.keyfile else "; name its file in keyfile"
         return f"{named}: there is no private key in PEM form{remedy}"
-    return f"{named} cannot be used with {pair.certfile}: {reason_of(error)}"
+    if ENCRYPTED in key:
+        return f"{named} cannot be opened: key_password is wrong, or the key is damaged"
+    return f"{named} cannot be read: it is no private key that OpenSSL knows, or damaged"
 
 
 def _password(text: str | None) -> str | None:
@@ -132,12 +146,28 @@ def _password(text: str | None) -> str | None:
         return _text("key_password", rest).rstrip("\r\n")
     if kind != "command":
         return text
+    return _ask(rest)
+
+
+def _ask(command: str) -> str:
+    """What a command prints. Raises `ConfigError`."""
+    wrong = f"key_password: the command {command!r}"
+    try:
+        words = shlex.split(command)
+    except ValueError as error:
+        raise ConfigError(f"{wrong} cannot be split into words: {error}") from None
+    if not words:
+        raise ConfigError("key_password: behind command: stands what prints the password")
     try:
         told = subprocess.run(  # noqa: S603 - the administrator's own command
-            shlex.split(rest), stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=COMMAND_TIME, check=True
+            words, stdout=subprocess.PIPE, stdin=subprocess.DEVNULL, timeout=COMMAND_TIME, check=False
         )
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        raise ConfigError(f"key_password: the command {rest!r} tells no password: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{wrong} cannot be run: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise ConfigError(f"{wrong} tells nothing within {COMMAND_TIME} seconds") from None
+    if told.returncode:
+        raise ConfigError(f"{wrong} fails with exit code {told.returncode}")
     return told.stdout.decode(errors="replace").rstrip("\r\n")
 
 
