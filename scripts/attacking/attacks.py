@@ -14,18 +14,21 @@ ONE_BYTE_CHUNKS = 1000
 class Attack:
     """One kind of hostile client.
 
-    `opening` is sent as soon as the connection is there, `drip` then every second, for ever. `flood` is sent
+    `opening` is sent as soon as the connection is there, `drip` then every second, for ever, or `spelled`, a byte every
+    second. `flood` is sent
     again and again, as fast as the server takes it and the swarm is allowed to. `receive_buffer` is what the
     kernel takes for a client, 0 for as much as it likes; a client that does not read does not take it away.
     `until_answered`: a client has arrived when an answer is there, not when all is sent. `fleeting`: they close
     as soon as there are as many as there should be. `renewed`: who is thrown out comes again. `memory_counts` is
-    False where the memory of an answer is the application's affair.
+    False where the memory of an answer is the application's affair. `encrypted`: the server speaks TLS. `per_second` is
+    how many come, 0 for as many as usual.
     """
 
     name: str
     title: str
     opening: bytes = b""
     drip: bytes = b""
+    spelled: bytes = b""
     flood: bytes = b""
     receive_buffer: int = 0
     reads: bool = True
@@ -33,6 +36,8 @@ class Attack:
     fleeting: bool = False
     renewed: bool = False
     memory_counts: bool = True
+    encrypted: bool = False
+    per_second: int = 0
 
 
 def _get(path: str) -> bytes:

@@ -31,6 +31,7 @@ SLACK_SECONDS = 6.0
 SETTLING_SECONDS = 3.0
 
 MOST_P99_MS = 20.0
+MOST_P99_MS_ENCRYPTED = 50.0
 MOST_GROWTH = 64 * MIB
 # What allocators keep when it comes back in pieces.
 KEPT = 32 * MIB
@@ -92,10 +93,10 @@ def play(bench: Bench, attack: Attack, count: int, server: str) -> Outcome:
     outcome.note("hostile", f"{count:,}")
     try:
         with (
-            serving(bench, server, deadlines(bench.patience)) as target,
+            serving(bench, server, deadlines(bench.patience), encrypted=attack.encrypted) as target,
             # Begun before anything is measured: the start of an interpreter takes the processor of the healthy.
             Companion("swarm", attack.name, target.port, count, PER_SECOND) as swarm,
-            Healthy(target.port) as healthy,
+            Healthy(target.port, certfile=target.certfile) as healthy,
         ):
             _play(bench, attack, count, Stage(target, swarm, healthy), outcome)
     except (NotServing, RuntimeError) as failure:
@@ -124,8 +125,9 @@ def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outco
     outcome.note("arrived", f"{tally['arrived']:,}")
     outcome.note("there", f"{present:,}")
     outcome.note("busy", f"{busy:.0%}")
-    judge_windows(outcome, spans.windows(stage.healthy.stop()))
-    _judge_memory(outcome, watch, counts=attack.memory_counts)
+    most = MOST_P99_MS_ENCRYPTED if attack.encrypted else MOST_P99_MS
+    judge_windows(outcome, spans.windows(stage.healthy.stop()), most)
+    _judge_memory(outcome, watch, present, counts=attack.memory_counts)
     outcome.note("left open", f"{left:,}", "0", kept=left == 0)
     outcome.note("gone after", "never" if gone is None else f"{spans.end - spans.there + gone:.0f} s")
     judge_return(outcome, watch.before, after)
@@ -167,10 +169,10 @@ def is_back(now: Facts, before: Facts) -> bool:
     return now.threads <= before.threads and now.descriptors <= before.descriptors
 
 
-def judge_windows(outcome: Outcome, windows: tuple[Window, Window, Window]) -> None:
+def judge_windows(outcome: Outcome, windows: tuple[Window, Window, Window], most_p99_ms: float = MOST_P99_MS) -> None:
     """Note what the healthy saw alone, while the hostile arrived, and while they were there."""
     alone, arriving, there = windows
-    most = max(MOST_P99_MS, 2 * alone.milliseconds(0.99))
+    most = max(most_p99_ms, 2 * alone.milliseconds(0.99))
     outcome.note("requests/s", f"{there.rate:,.0f}")
     outcome.note("failures", there.describe_failures(), "0", kept=not there.failures and bool(there.latencies))
     p50, p99, longest = there.quantiles()
@@ -182,11 +184,12 @@ def judge_windows(outcome: Outcome, windows: tuple[Window, Window, Window]) -> N
     outcome.note("arriving: p99", milliseconds(arriving.milliseconds(0.99)))
 
 
-def _judge_memory(outcome: Outcome, watch: Watch, *, counts: bool) -> None:
+def _judge_memory(outcome: Outcome, watch: Watch, present: int, *, counts: bool) -> None:
     resident, anonymous = watch.resident - watch.before.resident, watch.anonymous - watch.before.anonymous
     kept = resident < MOST_GROWTH if counts else None
     outcome.note("RSS MiB", f"+{resident / MIB:.0f}", f"{MOST_GROWTH // MIB}", kept=kept)
     outcome.note("anonymous MiB", f"+{anonymous / MIB:.0f}")
+    outcome.note("KiB each", f"{anonymous / present / 1024:.1f}" if present else "-")
 
 
 def judge_return(outcome: Outcome, before: Facts, after: Facts) -> None:

@@ -1,21 +1,27 @@
-"""A process that plays healthy clients: `python -m attacking.healthy PORT CLIENTS INTERVAL PATH`.
+"""A process that plays healthy clients: `python -m attacking.healthy PORT CLIENTS INTERVAL PATH [CERTFILE]`.
 
 Each client is a thread that sends a GET over its kept connection every INTERVAL seconds, and one in fifty over
-a new connection. An answer that takes longer is waited for, up to a limit, and what it delayed is left out.
-The line `stop` on the standard input ends them and is answered with all samples, as JSON.
+a new connection. With CERTFILE they speak TLS, and believe that certificate. An answer that takes longer is waited
+for, up to a limit, and what it delayed is left out. The line `stop` on the standard input ends them and is answered
+with all samples, as JSON.
 """
 
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 import threading
 import time
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from attacking.answers import AnswerParser, BadAnswer
 from attacking.companion import Companion, Orders
 from attacking.swarm import SERVER_HOST
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 PATIENCE_SECONDS = 5.0
 NEW_EVERY = 50
@@ -37,9 +43,15 @@ class Healthy(Companion):
     """The process of healthy clients of one server, from the beginning of the block on."""
 
     def __init__(
-        self, port: int, *, clients: int = CLIENTS, interval: float = INTERVAL_SECONDS, path: str = "/"
+        self,
+        port: int,
+        *,
+        clients: int = CLIENTS,
+        interval: float = INTERVAL_SECONDS,
+        path: str = "/",
+        certfile: Path | None = None,
     ) -> None:
-        super().__init__("healthy", port, clients, interval, path)
+        super().__init__("healthy", port, clients, interval, path, *([certfile] if certfile else []))
 
     def stop(self) -> list[Sample]:
         """End all clients, and return their requests in no order."""
@@ -47,8 +59,9 @@ class Healthy(Companion):
 
 
 class _Client:
-    def __init__(self, port: int, path: str) -> None:
+    def __init__(self, port: int, path: str, context: ssl.SSLContext | None) -> None:
         self._port = port
+        self._context = context
         self._kept = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         self._single = f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode()
         self._connection: socket.socket | None = None
@@ -97,7 +110,9 @@ class _Client:
     def _connect(self) -> socket.socket:
         connection = socket.create_connection((SERVER_HOST, self._port), PATIENCE_SECONDS)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        return connection
+        if self._context is None:
+            return connection
+        return self._context.wrap_socket(connection, server_hostname=SERVER_HOST)
 
 
 def _exchange(connection: socket.socket, request: bytes) -> tuple[int, bool]:
@@ -116,9 +131,10 @@ def _exchange(connection: socket.socket, request: bytes) -> tuple[int, bool]:
 
 def main() -> None:
     """Play the clients that the command line describes, until told to stop or to end."""
-    port, clients, interval, path = sys.argv[1:]
+    port, clients, interval, path, *certfile = sys.argv[1:]
+    context = ssl.create_default_context(cafile=certfile[0]) if certfile else None
     over = threading.Event()
-    everybody = [_Client(int(port), path) for _ in range(int(clients))]
+    everybody = [_Client(int(port), path, context) for _ in range(int(clients))]
     threads = [threading.Thread(target=one.run, args=(over, float(interval)), daemon=True) for one in everybody]
     for thread in threads:
         thread.start()

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from attacking import observing
 from attacking.swarm import HOSTILE_HOST
-from benching import probe, processes
+from benching import certificates, probe, processes
 from benching.servers import SERVERS, Launch, Running, free_port, launched
 from benching.virtualenv import GREENHORN
 from benching.workloads import WORKLOADS
@@ -46,6 +46,12 @@ class Target:
     temporary: Path
 
     @property
+    def certfile(self) -> Path | None:
+        """The certificate that it shows; None without TLS."""
+        certificate = self.running.certificate
+        return certificate.certfile if certificate else None
+
+    @property
     def port(self) -> int:
         """Its TCP port."""
         return self.running.port
@@ -73,15 +79,22 @@ class Target:
 
 @contextmanager
 def serving(
-    bench: Bench, server: str, greenhorns: tuple[str, ...] = (), common: tuple[str, ...] = ()
+    bench: Bench,
+    server: str,
+    greenhorns: tuple[str, ...] = (),
+    common: tuple[str, ...] = (),
+    *,
+    encrypted: bool = False,
 ) -> Iterator[Target]:
     """Start a server, wait until it answers, and end it after the block.
 
-    `greenhorns` are settings that only greenhorn has, `common` such as gunicorn has too. Raises NotServing.
+    `greenhorns` are settings that only greenhorn has, `common` such as gunicorn has too. `encrypted`:
+    with a certificate for an RSA key, whose handshakes cost a server most. Raises NotServing.
     """
     settings = (*common, *(greenhorns if server == GREENHORN else ()))
-    launch = Launch(free_port(), THREADS, APPLICATION, settings)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as keys:
+        certificate = certificates.make("rsa", Path(keys)) if encrypted else None
+        launch = Launch(free_port(), THREADS, APPLICATION, settings, certificate)
         variables = {"TMPDIR": folder}
         with launched(SERVERS[server], launch, bench.venv, bench.cores.server, variables) as running:
             probe.check(running, WORKLOADS["get"], [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"])
@@ -90,7 +103,14 @@ def serving(
 
 def deadlines(patience: int) -> tuple[str, ...]:
     """Return the settings of greenhorn that end a wait for a client after `patience` seconds."""
-    names = ("--first-byte-timeout", "--header-timeout", "--body-timeout", "--write-timeout", "--keep-alive")
+    names = (
+        "--first-byte-timeout",
+        "--handshake-timeout",
+        "--header-timeout",
+        "--body-timeout",
+        "--write-timeout",
+        "--keep-alive",
+    )
     return tuple(word for name in names for word in (name, str(patience)))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from attacking import crowds
 from attacking.attacks import ATTACKS
+from attacking.encrypted import ENCRYPTED
 from attacking.launching import THREADS
 from attacking.swarm import FLEETING_PER_SECOND, FLOOD_BYTES_PER_SECOND
 from benching import machine
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from benching.tables import Block
 
 MIB = 1_048_576
+CROWDS = ATTACKS | ENCRYPTED
 KEPT, BROKEN = "met", "not met"
 # In the table of crowds, in this order.
 COLUMNS = (
@@ -34,6 +36,7 @@ COLUMNS = (
     "arriving: p99",
     "RSS MiB",
     "anonymous MiB",
+    "KiB each",
     "left open",
     "gone after",
     "threads",
@@ -46,9 +49,11 @@ LEGEND = (
     "the healthy are 4 clients with a request every 5 ms each, one in fifty over a new connection",
     "their figures are of the time when all hostile ones were there; alone: just before; arriving: in between; in ms",
     "there: hostile connections at the end of measuring; busy: share of a core that the server has used meanwhile",
-    "RSS, anonymous: highest growth of the worker",
+    "RSS, anonymous: highest growth of the worker; KiB each: of anonymous memory, by those who were there",
+    "with TLS the certificate has an RSA key of 2048 bits, and the healthy make full handshakes",
     "left open ... memory (RSS): what is left when the deadlines are over",
     f"promised: no failure; p99 below {crowds.MOST_P99_MS:.0f} ms or twice that of the healthy alone",
+    f"promised with TLS: p99 below {crowds.MOST_P99_MS_ENCRYPTED:.0f} ms or twice that",
     f"promised: RSS below +{crowds.MOST_GROWTH // MIB} MiB but for lists and files, afterwards +{crowds.KEPT // MIB}",
     "promised: when the deadlines are over, no connection, thread or descriptor more than before",
 )
@@ -79,7 +84,7 @@ def crowd_blocks(outcomes: list[Outcome]) -> list[Block]:
         [outcome.scenario, outcome.server, *(_found(outcome, what) for what in COLUMNS), _verdict(outcome)]
         for outcome in outcomes
     ]
-    legend = [f"{attack.name}: {attack.title}" for attack in ATTACKS.values() if _is_among(attack.name, outcomes)]
+    legend = [f"{attack.name}: {attack.title}" for attack in CROWDS.values() if _is_among(attack.name, outcomes)]
     table = Table(["scenario", "server", *COLUMNS, "promise"], rows, left=2)
     return [Heading("Crowds of hostile clients"), table, Bullets([*legend, *LEGEND])]
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from attacking.attacks import ATTACKS, IDLE
 from attacking.companion import Orders
+from attacking.encrypted import ENCRYPTED
 
 if TYPE_CHECKING:
     from attacking.attacks import Attack
@@ -62,11 +63,12 @@ class Tally:
 class Client:
     """One hostile client: its socket, what it still has to send, and how far it got."""
 
-    __slots__ = ("answered", "arrived", "connected", "ended", "pending", "sock")
+    __slots__ = ("answered", "arrived", "connected", "ended", "pending", "sock", "spelled")
 
     def __init__(self, sock: socket.socket, opening: bytes) -> None:
         self.sock = sock
         self.pending = opening
+        self.spelled = 0
         self.connected = False
         self.answered = False
         self.arrived = False
@@ -100,7 +102,7 @@ class Swarm:
         self._gone: list[Client] = []
         """Whom the server has parted from, and who do not close: why should they?"""
         self._epoll = select.epoll()
-        self._opens = Budget(FLEETING_PER_SECOND if attack.fleeting else pace, 1)
+        self._opens = Budget(attack.per_second or (FLEETING_PER_SECOND if attack.fleeting else pace), 1)
         self._flood = Budget(FLOOD_BYTES_PER_SECOND if attack.flood else 0, len(attack.flood))
         self._drips: deque[tuple[float, Client]] = deque()
         self._flooders: deque[Client] = deque()
@@ -163,7 +165,7 @@ class Swarm:
             return
         client = self.clients[sock.fileno()] = Client(sock, self.attack.opening)
         self._epoll.register(sock.fileno(), _EVERYTHING)
-        if self.attack.drip:
+        if self.attack.drip or self.attack.spelled:
             self._drips.append((time.monotonic() + DRIP_SECONDS, client))
         if self.attack.flood:
             self._flooders.append(client)
@@ -219,7 +221,8 @@ class Swarm:
             if client.ended:
                 continue
             if client.connected and not client.pending:
-                client.pending = self.attack.drip
+                client.pending = self.attack.drip or self.attack.spelled[client.spelled : client.spelled + 1]
+                client.spelled += 1
                 self._send(client)
             self._drips.append((when + DRIP_SECONDS, client))
 
@@ -270,7 +273,7 @@ class Swarm:
 def main() -> None:
     """Play the kind of client that the command line names."""
     kind, port, count, pace = sys.argv[1:]
-    attack = IDLE if kind == IDLE.name else ATTACKS[kind]
+    attack = {IDLE.name: IDLE, **ATTACKS, **ENCRYPTED}[kind]
     Swarm(attack, int(port), int(count), float(pace)).run(Orders())
 
 
