@@ -19,19 +19,20 @@ WORKERS: Mapping[str, str] = MappingProxyType(
         "sync": "greenhorn.workers.sync:SyncWorker",
         "gevent": "greenhorn.workers.ggevent:GeventWorker",
         "eventlet": "greenhorn.workers.geventlet:EventletWorker",
+        "asgi": "greenhorn.workers.gasgi:ASGIWorker",
+        "asgi-h11": "greenhorn.workers.gasgi:H11Worker",
     }
 )
 """Classes by name, as MODULE:NAME; whoever makes one imports it by that."""
 PENDING: Mapping[str, str] = MappingProxyType(
     {
         "tornado": "gthread serves WSGI applications only; run one of Tornado with its own server for now",
-        "asgi": "gthread serves WSGI applications only; run one of ASGI with uvicorn for now",
     }
 )
 """Names that are known, and what to do until there is such a worker."""
 
 LIBRARIES: Mapping[str, str] = MappingProxyType(
-    {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado", "asgi": "uvicorn"}
+    {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado", "asgi": "uvicorn", "asgi-h11": "uvicorn"}
 )
 """What each kind needs that is not always installed; the extra of its name has it."""
 ENTRY_POINTS = "greenhorn.workers"
@@ -50,11 +51,11 @@ _CALLED: Mapping[str, str] = MappingProxyType(
         "gunicorn.workers.gtornado.TornadoWorker": "tornado",
         "gunicorn.workers.gasgi.ASGIWorker": "asgi",
         "uvicorn.workers.UvicornWorker": "asgi",
-        "uvicorn.workers.UvicornH11Worker": "asgi",
+        "uvicorn.workers.UvicornH11Worker": "asgi-h11",
         "uvicorn_worker.UvicornWorker": "asgi",
-        "uvicorn_worker.UvicornH11Worker": "asgi",
+        "uvicorn_worker.UvicornH11Worker": "asgi-h11",
         "uvicorn_worker._workers.UvicornWorker": "asgi",
-        "uvicorn_worker._workers.UvicornH11Worker": "asgi",
+        "uvicorn_worker._workers.UvicornH11Worker": "asgi-h11",
         **{path.replace(":", "."): name for name, path in WORKERS.items()},
     }
 )

@@ -25,6 +25,8 @@ def find_worker_class(wanted: WorkerKind) -> type[Worker]:
         )
     try:
         found.setup()
+    except ConfigError:
+        raise
     except Exception as error:
         raise ConfigError(f"worker_class = {name!r}: its setup() fails: {error!r}") from error
     return found
@@ -49,8 +51,9 @@ def _imported(name: str, module: str, attribute: str) -> Any:
     except ImportError as error:
         library = LIBRARIES.get(name, "")
         if library and (error.name or "").partition(".")[0] in (library, "greenlet"):
+            extra = name.partition("-")[0]
             raise ConfigError(
-                f"worker_class = {name!r}: needs {library}, which is not installed: pip install 'greenhorn[{name}]'"
+                f"worker_class = {name!r}: needs {library}, which is not installed: pip install 'greenhorn[{extra}]'"
             ) from None
         raise ConfigError(f"worker_class = {name!r}: {module} cannot be imported: {error}") from error
     except AttributeError:

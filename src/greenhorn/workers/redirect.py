@@ -24,21 +24,28 @@ def redirect(connection: Connection, service: Service) -> State:
 def send_elsewhere(connection: Connection, service: Service, head: RequestHead) -> State:
     """Answer a request at such an address."""
     host = head.fields.get("HTTP_HOST") or connection.template["SERVER_NAME"]
-    target = head.target
-    if not target.startswith("/") or any(char in host for char in "/\\?#@"):
-        return refuse(connection, service, HTTPError(400, "this address speaks https; ask there"))
+    try:
+        elsewhere = location(connection.entrance.redirect, host, head.target)
+    except HTTPError as error:
+        return refuse(connection, service, error)
     connection.drop_request()
     connection.requests += 1
-    location = _base(connection.entrance.redirect, host) + target
     answer = (
         f"HTTP/1.1 308 {HTTPStatus.PERMANENT_REDIRECT.phrase}\r\n{service.fields}"
-        f"Location: {location}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        f"Location: {elsewhere}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     ).encode("latin-1")
     try:
         connection.send(answer)
     except ClientGone:
         return State.CLOSED
     return go_on(connection, stays=False, told=False)
+
+
+def location(elsewhere: str, host: str, target: str) -> str:
+    """The URL of `target`, as it was asked for at `host`, where clients are sent to; raises `HTTPError` 400."""
+    if not target.startswith("/") or any(char in host for char in "/\\?#@"):
+        raise HTTPError(400, "this address speaks https; ask there")
+    return _base(elsewhere, host) + target
 
 
 def _base(elsewhere: str, host: str) -> str:

@@ -4,9 +4,7 @@ from dataclasses import dataclass
 
 from greenhorn.config.logs import any_text
 from greenhorn.config.parsers import one_of, seconds, size
-from greenhorn.config.setting import Pending, setting
-
-_ASGI = Pending("ASGI worker")
+from greenhorn.config.setting import setting
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +17,6 @@ class ASGISettings:
         parse=one_of("auto", "asyncio", "uvloop"),
         meta="LOOP",
         doc="""Event loop: asyncio, uvloop, or auto for uvloop where it is installed.""",
-        pending=_ASGI,
     )
     asgi_lifespan: str = setting(
         ("--asgi-lifespan",),
@@ -28,7 +25,6 @@ class ASGISettings:
         meta="MODE",
         doc="""Whether the application is told of start and stop (the lifespan protocol): on, off, or auto for
             applications that take part in it.""",
-        pending=_ASGI,
     )
     asgi_disconnect_grace_period: int = setting(
         ("--asgi-disconnect-grace-period",),
@@ -36,7 +32,6 @@ class ASGISettings:
         parse=seconds,
         meta="SECONDS",
         doc="""Time that the application has to finish once the client has left; 0 = it is cancelled at once.""",
-        pending=_ASGI,
     )
     websocket_max_message_size: int = setting(
         ("--websocket-max-message-size",),
@@ -44,7 +39,6 @@ class ASGISettings:
         parse=size,
         meta="SIZE",
         doc="""Largest message of a WebSocket, in bytes; a larger one closes it; 0 = no limit.""",
-        pending=_ASGI,
     )
     root_path: str = setting(
         ("--root-path",),
@@ -52,5 +46,4 @@ class ASGISettings:
         parse=any_text,
         meta="PATH",
         doc="""Path at which a proxy has the application, as root_path in the scope.""",
-        pending=_ASGI,
     )

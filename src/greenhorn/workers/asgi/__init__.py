@@ -1,0 +1,1 @@
+"""What the worker class asgi has around uvicorn's protocols."""

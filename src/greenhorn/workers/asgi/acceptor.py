@@ -1,0 +1,186 @@
+"""The listening sockets of an ASGI worker: when it accepts, and how many connections it holds."""
+
+import asyncio
+import contextlib
+import errno
+import socket
+import ssl
+import time
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from typing import NamedTuple
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.peer import Networks
+from greenhorn.net.listener import Listener
+from greenhorn.observe.counters import Counters
+from greenhorn.observe.logger import Logger
+from greenhorn.tls.entrance import Entrance
+from greenhorn.tls.stream import reason_of
+from greenhorn.workers.asgi.engine import Engine, Guard
+from greenhorn.workers.asgi.kind import Application
+from greenhorn.workers.asgi.proxied import Peer, take_proxy_header
+from greenhorn.workers.handshake import FAILED
+
+ACCEPTS = 16
+"""Connections accepted of one listener before others have their turn, where there is no other worker."""
+PAUSE = 0.1
+"""Seconds for which accepting pauses when there is no room."""
+TELL_EVERY = 60.0
+NEVER = 86400.0
+"""Seconds that stand for no limit."""
+
+
+class Door(NamedTuple):
+    """What stands behind one listener."""
+
+    entrance: Entrance
+    enter: Mapping[bool, Application]
+    """What requests go through, by whether the peer is trusted."""
+
+
+class Manner(NamedTuple):
+    """How connections are accepted."""
+
+    most: int
+    """Connections that are held at once."""
+    handshake_timeout: float
+    """Seconds for all that comes before the first request; 0 for no limit."""
+    proxy_versions: str
+    proxies: Networks
+    """Whose headers of the PROXY protocol are taken."""
+    trusted: Networks
+    shares: bool
+    """Whether other workers accept as well."""
+
+
+class Acceptor:
+    """Accepts for one worker, and makes connections of what it accepts. Loop's thread."""
+
+    def __init__(
+        self,
+        listeners: Sequence[Listener],
+        doors: Sequence[Door],
+        engine: Engine,
+        manner: Manner,
+        log: Logger,
+        counters: Counters,
+    ) -> None:
+        self._doors = list(zip(listeners, doors, strict=True))
+        self._engine = engine
+        self._loop = engine.loop
+        self._manner = manner
+        self._log = log
+        self._counters = counters
+        self._ended = False
+        self._tell_at = 0.0
+        self.arriving: set[asyncio.Task[None]] = set()
+        """Connections that were accepted and are not taken on yet: their handshakes are under way."""
+
+    @property
+    def count(self) -> int:
+        """How many connections there are."""
+        return len(self._engine.state.connections) + len(self.arriving)
+
+    def listen(self) -> None:
+        """Accept from now on."""
+        if self._ended:
+            return
+        most = 1 if self._manner.shares else ACCEPTS
+        for listener, door in self._doors:
+            self._loop.add_reader(listener.fd, self._accept, listener, door, most)
+
+    def _accept(self, listener: Listener, door: Door, most: int) -> None:
+        for _ in range(most):
+            if self.count >= self._manner.most and not self._make_room():
+                self._pause("worker_connections are reached, and none of them is idle")
+                return
+            try:
+                accepted = listener.accept()
+            except OSError as error:
+                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._make_room():
+                    self._pause(str(error))
+                return
+            if accepted is None:
+                return
+            task = self._loop.create_task(self._welcome(*accepted, door))
+            self.arriving.add(task)
+            task.add_done_callback(self.arriving.discard)
+
+    def _make_room(self) -> bool:
+        """Close the connection that has been idle for longest; whether there was one."""
+        idle = [
+            one
+            for one in self._engine.state.connections
+            if isinstance(one, Guard) and one.is_idle and not one.transport.is_closing()
+        ]
+        if not idle:
+            return False
+        min(idle, key=lambda one: one.heard_at).transport.close()
+        return True
+
+    def _pause(self, why: str) -> None:
+        self._stop()
+        self._loop.call_later(PAUSE, self.listen)
+        now = time.monotonic()
+        if now >= self._tell_at:
+            self._tell_at = now + TELL_EVERY
+            self._log.warning("Accepting pauses: %s", why)
+
+    def _stop(self) -> None:
+        for listener, _ in self._doors:
+            if listener.socket.fileno() >= 0:
+                self._loop.remove_reader(listener.fd)
+
+    def end(self, backlog: int, others_serve: AbstractSet[int]) -> None:
+        """Accept what already waits, up to `backlog` of each listener that no other serves; then close all of them."""
+        self._stop()
+        for listener, door in self._doors:
+            # The kernel may have woken this worker alone for the last one.
+            self._accept(listener, door, 1 if listener.fd in others_serve else backlog)
+        self._stop()
+        self._ended = True
+        for listener, _ in self._doors:
+            listener.close()
+        self._doors = []
+
+    async def _welcome(self, sock: socket.socket, peer: Peer, door: Door) -> None:
+        """Take a connection on, after what comes before its first request."""
+        manner = self._manner
+        seconds = manner.handshake_timeout or NEVER
+        try:
+            if manner.proxy_versions != "off":
+                async with asyncio.timeout(seconds):
+                    peer = await take_proxy_header(sock, peer, manner.proxy_versions, manner.proxies)
+            await self._connect(sock, peer, door, seconds)
+        except HTTPError as error:
+            self._log.debug("%s: %s", peer[0] if peer else "a unix socket", error.detail)
+            sock.close()
+        except (OSError, asyncio.CancelledError) as error:
+            if door.entrance.credentials is not None:
+                self._tell(peer, error)
+            sock.close()
+
+    async def _connect(self, sock: socket.socket, peer: Peer, door: Door, seconds: float) -> None:
+        enter = door.enter[peer is None or peer[0] in self._manner.trusted]
+        client = (peer[0], int(peer[1])) if peer is not None else None
+        engine = self._engine
+
+        def make() -> Guard:
+            return engine.protocol(engine, enter, client)
+
+        credentials = door.entrance.credentials
+        if credentials is None:
+            await self._loop.connect_accepted_socket(make, sock)
+        else:
+            await self._loop.connect_accepted_socket(make, sock, ssl=credentials.context, ssl_handshake_timeout=seconds)
+
+    def _tell(self, peer: Peer, error: BaseException) -> None:
+        """Note a handshake that fails: scanners do little else, but a certificate that is refused is somebody's."""
+        self._counters.add(FAILED, quiet=True)
+        name = peer[0] if peer else "a unix socket"
+        if isinstance(error, ssl.SSLCertVerificationError):
+            self._log.info("The client certificate from %s is refused: %s", name, reason_of(error))
+        else:
+            with contextlib.suppress(Exception):
+                self._log.debug("a TLS handshake with %s fails: %s", name, error)

@@ -1,0 +1,137 @@
+"""What becomes of a request's scope before the application sees it: limits, field names, and what proxies tell."""
+
+from collections.abc import Callable, Mapping
+from http import HTTPStatus
+from typing import Any, NamedTuple
+
+from greenhorn.errors import HTTPError
+from greenhorn.http.forwarded import NOTHING, Forwarding, Told
+from greenhorn.http.head import Limits
+from greenhorn.http.names import FieldNames
+from greenhorn.http.peer import scheme_from_proxy
+from greenhorn.workers.asgi.kind import Scope, Send
+
+TakeIn = Callable[[Scope], None]
+"""Changes a scope to what the application is to see. Raises `HTTPError` to refuse the request. Loop's thread."""
+
+REMEMBERED = 2048
+"""Names that are remembered before the memory is emptied: strangers choose them."""
+LONGEST_REMEMBERED = 64
+VERSION = len(" HTTP/1.1") + 1
+"""Bytes of a request line beside method and target."""
+REASON = "greenhorn.reason"
+"""The key in a message by which the access log learns why a request was refused."""
+
+
+class Trust(NamedTuple):
+    """What a peer is believed: which names its fields may have, and whether it tells of clients."""
+
+    names: FieldNames
+    forwarding: Forwarding | None
+    secure_schemes: Mapping[str, str]
+
+    @property
+    def telling(self) -> frozenset[str]:
+        """The environ keys of the fields that tell of clients."""
+        forwarded = self.forwarding.keys if self.forwarding is not None else frozenset()
+        return forwarded | self.secure_schemes.keys()
+
+
+def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
+    """What takes the requests of such peers in."""
+    most_fields, longest_line = limits.fields, limits.request_line
+    longest, longest_body = limits.field_size or limits.largest, limits.body
+    harmless: set[bytes] = set()
+    telling, names = trust.telling, trust.names
+
+    def take_in(scope: Scope) -> None:
+        headers = scope["headers"]
+        if longest_line:
+            asked = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope.get("method", "GET")) + VERSION
+            if asked > longest_line:
+                raise HTTPError(414, "the request line is longer than limit_request_line")
+        if len(headers) > most_fields:
+            raise HTTPError(431, "there are more fields than limit_request_fields")
+        for name, value in headers:
+            if name not in harmless or len(value) > longest:
+                judge(scope)
+                return
+
+    def judge(scope: Scope) -> None:
+        kept = []
+        told: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            if len(name) + len(value) + 2 > longest:
+                raise HTTPError(431, "a field is longer than limit_request_field_size")
+            key = names[name.decode("latin-1")]
+            if key is None:
+                continue
+            if key in telling:
+                text = value.decode("latin-1")
+                told[key] = f"{told[key]},{text}" if key in told else text
+            elif key == "SCRIPT_NAME":
+                scope["root_path"] = value.decode("latin-1").rstrip("/")
+                continue
+            elif key == "CONTENT_LENGTH":
+                if longest_body and int(value) > longest_body:
+                    raise HTTPError(413, "the body is larger than limit_request_body")
+            elif len(name) <= LONGEST_REMEMBERED:
+                if len(harmless) >= REMEMBERED:
+                    harmless.clear()
+                harmless.add(name)
+            kept.append((name, value))
+        scope["headers"] = kept
+        if told:
+            _believe(scope, trust, told)
+
+    return take_in
+
+
+def _believe(scope: Scope, trust: Trust, fields: Mapping[str, str]) -> None:
+    """Put what proxies tell of the client into the scope."""
+    told = trust.forwarding.read(fields) if trust.forwarding is not None else NOTHING
+    scheme = told.scheme if told.scheme is not None else scheme_from_proxy(fields, trust.secure_schemes)
+    if scheme is not None:
+        scope["scheme"] = scheme if scope["type"] == "http" else {"https": "wss", "http": "ws"}[scheme]
+    if told != NOTHING:
+        _put_in(scope, told)
+
+
+def _put_in(scope: Scope, told: Told) -> None:
+    if told.client is not None:
+        address, port = told.client
+        scope["client"] = (address, int(port or 0))
+    if told.host is not None:
+        others = [(name, value) for name, value in scope["headers"] if name.lower() != b"host"]
+        scope["headers"] = [(b"host", told.host.encode("latin-1")), *others]
+    if told.port is not None and scope.get("server"):
+        scope["server"] = (scope["server"][0], int(told.port))
+    if told.prefix:
+        # The path has what the proxy cut off (ASGI, HTTP connection scope: root_path is a part of path).
+        scope["root_path"] = told.prefix + scope["root_path"]
+        scope["path"] = told.prefix + scope["path"]
+        scope["raw_path"] = told.prefix.encode("ascii") + scope["raw_path"]
+
+
+async def refuse(scope: Scope, send: Send, error: HTTPError) -> None:
+    """Answer a request in the application's place, and let the connection close."""
+    status = error.status
+    body = f"{status} {HTTPStatus(status).phrase}: {error.detail}\n".encode("latin-1")
+    start: dict[str, Any] = {
+        "type": "http.response.start",
+        "status": status,
+        "headers": [
+            (b"content-type", b"text/plain; charset=utf-8"),
+            (b"content-length", b"%d" % len(body)),
+            (b"connection", b"close"),
+        ],
+        REASON: error.detail,
+    }
+    content: dict[str, Any] = {"type": "http.response.body", "body": body}
+    if scope["type"] == "websocket":
+        if "websocket.http.response" not in scope.get("extensions", {}):
+            await send({"type": "websocket.close", REASON: error.detail})
+            return
+        start["type"], content["type"] = "websocket.http.response.start", "websocket.http.response.body"
+    await send(start)
+    await send(content)
