@@ -59,10 +59,6 @@ class Certificate:
         names = tuple(_alternative_names(tagged.get(CONTEXT_3, b""))) or tuple(_common_names(subject))
         return cls(names, begins, ends, algorithm)
 
-    def covers(self, name: str) -> bool:
-        """Whether it is for this host name, in lower case (RFC 6125 6.4.3)."""
-        return name in self.names or f"*.{name.partition('.')[2]}" in self.names
-
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:
     """The elements of DER data, each its tag and content. Raises `IndexError` where it is cut."""

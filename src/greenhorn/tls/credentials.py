@@ -53,8 +53,9 @@ class Credentials:
         self._fingerprint = fingerprint(options)
         self._signature = signature(options)
         self._seen = self._signature
-        self._loaded = self._load()
-        self._listen_for_names(self._loaded)
+        self._loaded: list[Loaded] = []
+        self._by_name: dict[str, ssl.SSLContext] = {}
+        self._use(self._load())
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -83,9 +84,8 @@ class Credentials:
                 loaded.append(Loaded(context, [pair], [certificate]))
         return loaded
 
-    def _listen_for_names(self, loaded: list[Loaded]) -> None:
+    def _listen_for_names(self, context: ssl.SSLContext) -> None:
         """Note the name that each client asks for, and give it the certificate of that name (RFC 6066 3)."""
-        context = loaded[0].context
         context.sslobject_class = Engine
         before = context.sni_callback
 
@@ -103,11 +103,16 @@ class Credentials:
         context.sni_callback = choose
 
     def _find(self, name: str) -> ssl.SSLContext:
-        for exact in (True, False):
-            for one in self._loaded:
-                if name in one.names if exact else any(each.covers(name) for each in one.certificates):
-                    return one.context
-        return self._loaded[0].context
+        """The context for a host name in lower case; a star stands for one label (RFC 6125 6.4.3)."""
+        known = self._by_name
+        return known.get(name) or known.get(f"*.{name.partition('.')[2]}") or self._loaded[0].context
+
+    def _use(self, loaded: list[Loaded]) -> None:
+        """Show these certificates; of those with the same name, the first."""
+        if loaded is not self._loaded:
+            self._listen_for_names(loaded[0].context)
+        self._loaded = loaded
+        self._by_name = {name: one.context for one in reversed(loaded) for name in one.names}
 
     def warnings(self, now: dt.datetime) -> list[str]:
         """What should be known of certificates that are not valid yet, not any more, or not for long."""
@@ -144,9 +149,8 @@ class Credentials:
         fresh = self._load()
         authorities = slice(sum(len(pair) if pair.keyfile else 1 for pair in self.options.certificates), None)
         with self._lock:
-            if found[authorities] != self._fingerprint[authorities] or not self._exchange(fresh):
-                self._listen_for_names(fresh)
-                self._loaded = fresh
+            same_clients = found[authorities] == self._fingerprint[authorities]
+            self._use(self._loaded if same_clients and self._exchange(fresh) else fresh)
         self._fingerprint = found
         return True
 
@@ -158,7 +162,7 @@ class Credentials:
             for old, new in zip(self._loaded, fresh, strict=True):
                 for pair in new.pairs:
                     load_pair(old.context, self.options, pair)
-                old.certificates = new.certificates
+                old.pairs, old.certificates = new.pairs, new.certificates
         except ConfigError:  # replaced again, just now
             return False
         return True

@@ -59,3 +59,17 @@ class Talk:
         der = self.client.getpeercert(binary_form=True)
         assert der is not None
         return der
+
+
+def only(kind: str) -> ssl.SSLContext:
+    """A client of TLS 1.2 that knows certificates with keys of one kind only."""
+    context = client_context(newest=ssl.TLSVersion.TLSv1_2)
+    context.set_ciphers({"rsa": "aRSA", "ec": "aECDSA"}[kind])
+    return context
+
+
+def resumes(credentials: Credentials, context: ssl.SSLContext, before: Talk) -> bool:
+    """Whether a client that comes back goes on with its session of `before`, in the view of both."""
+    talk = Talk(credentials, context, session=before.client.session)
+    assert talk.server.session_reused == talk.client.session_reused
+    return bool(talk.server.session_reused)

@@ -128,28 +128,6 @@ def test_the_common_name_counts_only_where_there_are_no_names_of_hosts():
     assert Certificate.parse(make().der).names == ()
 
 
-@pytest.mark.parametrize(
-    ("names", "asked", "covered"),
-    [
-        (["a.zq.example"], "a.zq.example", True),
-        (["A.ZQ.Example"], "a.zq.example", True),
-        (["a.zq.example"], "b.zq.example", False),
-        (["*.zq.example"], "a.zq.example", True),
-        (["*.zq.example"], "zq.example", False),
-        (["*.zq.example"], "a.b.zq.example", False),
-        (["*.zq.example"], ".zq.example", True),
-        (["*.zq.example"], "*.zq.example", True),
-        (["*.example"], "zq.example", True),
-        (["a*.zq.example"], "ab.zq.example", False),
-        (["*"], "localhost", False),
-        (["localhost"], "localhost", True),
-        ([], "zq.example", False),
-    ],
-)
-def test_a_star_stands_for_one_whole_label_on_the_left(names: list[str], asked: str, covered: bool):
-    assert Certificate.parse(make(*names).der).covers(asked) is covered
-
-
 # Files.
 
 
