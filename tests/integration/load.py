@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Iterator
@@ -31,12 +32,13 @@ class Answered(NamedTuple):
 class Load:
     """Clients in threads of their own; half of them keep their connections, the others make one for each request."""
 
-    def __init__(self, port: int, clients: int) -> None:
+    def __init__(self, port: int, clients: int, trust: ssl.SSLContext | None = None) -> None:
         self.answers: list[Answered] = []
         self.failures: list[str] = []
         self.repeated = 0
         """Requests on connections that had been idle for `IDLE` and were closed just then."""
         self._address = ("127.0.0.1", port)
+        self._trust = trust
         self._over = threading.Event()
         self._threads = [
             threading.Thread(target=self._ask_on_one_connection if number % 2 else self._ask_on_many, daemon=True)
@@ -61,11 +63,17 @@ class Load:
         assert not self.failures, self.failures
         return self.answers[before:]
 
+    def _connect(self) -> socket.socket:
+        connection = socket.create_connection(self._address, DEADLINE)
+        if self._trust is None:
+            return connection
+        return self._trust.wrap_socket(connection, server_hostname="localhost", suppress_ragged_eofs=False)
+
     def _ask_on_many(self) -> None:
         while not self._over.wait(PACE):
             began = time.monotonic()
             try:
-                with socket.create_connection(self._address, DEADLINE) as connection:
+                with self._connect() as connection:
                     connection.sendall(LAST_GET)
                     self._note(began, AnswerReader(connection))
             except (OSError, http.client.HTTPException) as error:
@@ -74,7 +82,7 @@ class Load:
     def _ask_on_one_connection(self) -> None:
         while not self._over.is_set():
             try:
-                with socket.create_connection(self._address, DEADLINE) as connection:
+                with self._connect() as connection:
                     self._ask_until_closed(connection)
             except OSError as error:
                 self.failures.append(f"at a connection to be kept: {error!r}")
@@ -82,7 +90,10 @@ class Load:
     def _ask_until_closed(self, connection: socket.socket) -> None:
         reader = AnswerReader(connection)
         kept, answered = True, time.monotonic()
-        while kept and not self._over.wait(PACE) and not is_readable(connection, 0):
+        # Behind a handshake there are session tickets to read.
+        expected = self._trust is not None
+        while kept and not self._over.wait(PACE) and (expected or not is_readable(connection, 0)):
+            expected = False
             began = time.monotonic()
             try:
                 connection.sendall(GET)
@@ -108,8 +119,11 @@ class Load:
 
 @contextmanager
 def load(site: Server, clients: int = 8, port: int | None = None) -> Iterator[Load]:
-    """Ask for `/` at the site, or at a port, until the block ends; AssertionError if a request failed."""
-    clients_at_work = Load(site.port if port is None else port, clients)
+    """Ask for `/` at the site, or at a port, until the block ends; AssertionError if a request failed.
+
+    With TLS if the site's launch says so.
+    """
+    clients_at_work = Load(site.port if port is None else port, clients, site.launch.trust)
     clients_at_work.start()
     try:
         yield clients_at_work

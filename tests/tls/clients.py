@@ -6,6 +6,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -68,6 +69,7 @@ class Steps:
 
     def __init__(self, connection: socket.socket, context: ssl.SSLContext, name: str = "localhost") -> None:
         self.connection = connection
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         self.engine = context.wrap_bio(self._incoming, self._outgoing, server_hostname=name)
         with pytest.raises(ssl.SSLWantReadError):
@@ -106,6 +108,26 @@ class Steps:
         with pytest.raises(ssl.SSLWantReadError):
             self.engine.unwrap()
         return self._outgoing.read()
+
+    def goodbye_behind_theirs(self) -> bytes:
+        """Return the same when the server has said its own."""
+        self.engine.unwrap()
+        return self._outgoing.read()
+
+    def read_rest(self) -> bytes:
+        """Return what the server says up to the end of the stream, however it ends."""
+        received = bytearray()
+        with suppress(ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError, ConnectionResetError):
+            while True:
+                try:
+                    data = self.engine.read(READ)
+                except ssl.SSLWantReadError:
+                    self._receive()
+                else:
+                    if not data:
+                        break
+                    received += data
+        return bytes(received)
 
     def read_to_end(self) -> bytes:
         """Return what the server says up to its goodbye; `ssl.SSLEOFError` if the stream ends without one."""

@@ -1,13 +1,16 @@
 """Fixtures of the tests that speak TLS: authorities of their own, and servers that show their certificates."""
 
+import shutil
 import ssl
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import trustme
 
+from integration import answers
+from integration.answers import Answer
 from integration.running import EXAMPLES, Server, StartServer, servers
 from integration.staging import Theatre, theatre
 from tls.certificates import Issued, issue, trusting_only
@@ -101,3 +104,11 @@ def stage(secure: StartServer, applications: Path) -> Iterator[Theatre]:
     """Start servers that speak TLS, whose requests are held until they are released, as `staging` says."""
     with theatre(secure, applications) as opened:
         yield opened
+
+
+@pytest.fixture
+def curl() -> Callable[..., Answer]:
+    """Run curl as `answers.curl` does; skips the test where curl is missing."""
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    return answers.curl
