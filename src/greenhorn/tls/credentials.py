@@ -1,7 +1,10 @@
 """The certificates of one listener: which one a client gets, and how they are exchanged while the server runs."""
 
 import datetime as dt
+import functools
+import re
 import ssl
+import sys
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -13,6 +16,8 @@ from greenhorn.tls.context import fingerprint, load_pair, make_context, signatur
 from greenhorn.tls.options import Pair, TLSOptions
 from greenhorn.tls.stream import Engine
 
+HOST = re.compile(r"[a-z0-9._-]{1,255}")
+"""What a host name looks like (RFC 6066 3); another one could forge what logs and applications write of it."""
 MakeContext = Callable[[TLSOptions, Pair], ssl.SSLContext]
 
 
@@ -56,6 +61,7 @@ class Credentials:
         self._loaded: list[Loaded] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
         self._use(self._load())
+        keep_quiet_of_names()
 
     @property
     def context(self) -> ssl.SSLContext:
@@ -90,12 +96,14 @@ class Credentials:
         before = context.sni_callback
 
         def choose(engine: Any, name: Any, asked: ssl.SSLContext) -> int | None:
-            engine.server_name = name.lower() if name else None
+            host = name.lower() if name else ""
+            if HOST.fullmatch(host):
+                engine.server_name = host
             if before is not None:
                 return before(engine, name, asked)
-            if name and len(self._loaded) > 1:
+            if host and len(self._loaded) > 1:
                 with self._lock:
-                    chosen = self._find(name.lower())
+                    chosen = self._find(host)
                     if chosen is not context:
                         engine.context = chosen
             return None
@@ -166,6 +174,23 @@ class Credentials:
         except ConfigError:  # replaced again, just now
             return False
         return True
+
+
+@functools.cache
+def keep_quiet_of_names() -> None:
+    """Keep Python from writing a traceback for each client that asks for a name which is no ASCII.
+
+    Its handshake fails, which is told as of others; what scanners send must not fill the log. It is done once in a
+    process, and what an application sets goes before it.
+    """
+    before = sys.unraisablehook
+
+    def tell(unraisable: "sys.UnraisableHookArgs") -> None:
+        error = unraisable.exc_value
+        if not (isinstance(error, UnicodeDecodeError) and error.object == unraisable.object):
+            before(unraisable)
+
+    sys.unraisablehook = tell
 
 
 def _read(pair: Pair) -> Certificate:

@@ -1,13 +1,15 @@
 """Which certificate a client gets, how certificates are exchanged, and how long session tickets are good for."""
 
 import datetime as dt
+import gc
 import ssl
+import sys
 from pathlib import Path
 
 import pytest
 
 from greenhorn.tls.context import make_context
-from greenhorn.tls.credentials import Credentials
+from greenhorn.tls.credentials import Credentials, keep_quiet_of_names
 from greenhorn.tls.options import Pair, TLSOptions
 from unit.tls.making import DAY, NOW, SERVER, authority, make, options
 from unit.tls.talking import Talk, client_context, only, resumes
@@ -51,6 +53,56 @@ def test_a_client_gets_the_certificate_of_the_name_that_it_asks_for(tmp_path: Pa
 def test_the_name_that_was_asked_for_is_known_where_there_is_one_certificate(credentials: Credentials):
     assert Talk(credentials, name="Some.Where.example").server.server_name == "some.where.example"
     assert Talk(credentials, name=None).server.server_name is None
+
+
+def hello_for(name: bytes) -> bytes:
+    """A ClientHello that asks for these ten bytes as a name."""
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with pytest.raises(ssl.SSLWantReadError):
+        client_context().wrap_bio(down, up, server_hostname=SERVER).do_handshake()
+    hello = up.read()
+    assert hello.count(SERVER.encode()) == 1
+    return hello.replace(SERVER.encode(), name)
+
+
+@pytest.mark.parametrize("name", [b"zq exampl.", b"zq\r\nexam..", b"<a>.examp.", b"zq\x1b.examp.", b'"q.example'])
+def test_a_name_that_is_no_host_is_not_passed_on(credentials: Credentials, name: bytes):
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    engine = credentials.wrap(up, down)
+    up.write(hello_for(name))
+    with pytest.raises(ssl.SSLWantReadError):
+        engine.do_handshake()
+    assert engine.server_name is None
+    assert down.pending
+
+
+@pytest.mark.parametrize("name", [b"zq.\xffxample", "zürich.ex".encode(), b"zq\0example"])
+def test_a_name_that_is_no_text_ends_the_handshake_without_a_word(
+    credentials: Credentials, capfd: pytest.CaptureFixture[str], name: bytes
+):
+    up, down = ssl.MemoryBIO(), ssl.MemoryBIO()
+    engine = credentials.wrap(up, down)
+    up.write(hello_for(name))
+    with pytest.raises(ssl.SSLError):
+        engine.do_handshake()
+    gc.collect()
+    assert capfd.readouterr() == ("", "")
+
+
+def test_other_errors_that_nobody_can_catch_are_told_as_before(monkeypatch: pytest.MonkeyPatch):
+    told: list[object] = []
+    keep_quiet_of_names.cache_clear()
+    monkeypatch.setattr(sys, "unraisablehook", lambda unraisable: told.append(unraisable.exc_value))
+    keep_quiet_of_names()
+
+    class Broken:
+        def __del__(self) -> None:
+            raise UnicodeDecodeError("ascii", b"\xff", 0, 1, "its own")
+
+    one = Broken()
+    del one
+    gc.collect()
+    assert [str(each) for each in told] == [str(UnicodeDecodeError("ascii", b"\xff", 0, 1, "its own"))]
 
 
 @pytest.mark.parametrize("kinds", [("rsa", "ec"), ("ec", "rsa")])
