@@ -5,13 +5,17 @@ import ssl
 from greenhorn.errors import HTTPError
 from greenhorn.net.connection import Connection
 from greenhorn.net.state import State
-from greenhorn.tls.stream import SecureSocket, reason_of
+from greenhorn.tls.stream import RECORD, SecureSocket, reason_of
 from greenhorn.tls.variables import connection_variables
 from greenhorn.workers.serve import part, refuse, serve
 from greenhorn.workers.service import Service
 
 HELLO = 0x16
 """The first byte of a client that speaks TLS: a record of the handshake (RFC 8446 5.1)."""
+HEADER = 5
+"""Bytes of a record's header: kind, version, length (RFC 8446 5.1)."""
+VERSIONS = (b"", b"\x03")
+"""The first byte of a record's version, if it is there."""
 FAILED = "TLS handshakes failed"
 ABOUT_CLIENTS = ("CERTIFICATE_VERIFY_FAILED", "PEER_DID_NOT_RETURN_A_CERTIFICATE")
 """Why clients are refused that take the handshake for complete (RFC 8446 2) and have sent their request: a connection
@@ -23,9 +27,17 @@ def shake_hands(connection: Connection, service: Service) -> State:
     secure = connection.secure
     try:
         if secure is None:
-            data = connection.buffer or connection.recv(service.head_read)
-            if not data:
-                return State.CLOSED if data is not None else State.NEW
+            data = connection.buffer
+            if not data or _is_cut_short(data):
+                more = connection.recv(service.head_read)
+                if more is None:
+                    return State.HANDSHAKE if data else State.NEW
+                if not more:
+                    return _leave(data)
+                data += more
+                if _is_cut_short(data):
+                    connection.buffer = data
+                    return State.HANDSHAKE
             connection.buffer = b""
             if data[0] != HELLO:
                 return _turn_plain_away(connection, service, data)
@@ -42,6 +54,22 @@ def shake_hands(connection: Connection, service: Service) -> State:
     connection.template["gunicorn.socket"] = secure
     connection.turn = serve
     return serve(connection, service)
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether more has to come of the record in which a ClientHello begins.
+
+    Until then the bytes are all there is of the client: OpenSSL takes 50 KiB to begin.
+    """
+    size = int.from_bytes(data[3:HEADER]) if len(data) >= HEADER else RECORD
+    return data[0] == HELLO and data[1:2] in VERSIONS and size <= RECORD and len(data) < HEADER + size
+
+
+def _leave(data: bytes) -> State:
+    """The outcome where a client has ended the stream; raises `ConnectionResetError` if it had begun a handshake."""
+    if data:
+        raise ConnectionResetError("the client left in its ClientHello")
+    return State.CLOSED
 
 
 def _tell(connection: Connection, service: Service, error: OSError) -> None:
