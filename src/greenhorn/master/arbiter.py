@@ -107,7 +107,7 @@ class Arbiter(Server):
         self._selector.register(self._signals.receiver, selectors.EVENT_READ)
         self._listen()
         self._set_title()
-        for warning in self.generation.entrances.warnings():
+        for warning in self.generation.warnings():
             self.log.warning("%s", warning)
         for listener in self.LISTENERS:
             self.log.info("Listening at: %s (%d)", self.generation.url(listener), self.pid)

@@ -9,6 +9,7 @@ from typing import Any
 
 from greenhorn.app import check_paste, load_named
 from greenhorn.config import Settings
+from greenhorn.config.tables import ROWS
 from greenhorn.errors import ConfigError
 from greenhorn.master.entrances import Entrances
 from greenhorn.master.process import Identity, check_identity, other_threads, own
@@ -137,6 +138,15 @@ class Generation:
             load=self.load,
             spoken=self.spoken,
         )
+
+    def warnings(self) -> list[str]:
+        """What somebody should know who starts it."""
+        settings = self.settings
+        return self.entrances.warnings() + [
+            f"{name} has no effect with the worker class {settings.worker_class_str}"
+            for name in self.worker_class.without_effect
+            if getattr(settings, name) != ROWS[name].default
+        ]
 
     def url(self, listener: Listener) -> str:
         """Where clients find a listener of this generation."""

@@ -67,7 +67,7 @@ class Reload:
             self._surroundings.leave()
             configuration = self._read()
             generation = Generation.of(configuration.settings, before.load, before)
-            for warning in (*configuration.warnings, *generation.entrances.warnings()):
+            for warning in (*configuration.warnings, *generation.warnings()):
                 self.log.warning("%s", warning)
             self._surroundings.enter(generation.settings)
             self._new_files |= missing_files(generation.settings)

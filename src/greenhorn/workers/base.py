@@ -35,6 +35,10 @@ TELLING = 1.0
 """Seconds that the master has to take what is told, when it is much."""
 
 
+OF_THREADS = ("request_timeout", "max_stuck_threads", "queue_size", "queue_timeout")
+"""Settings of workers that have a pool of threads."""
+
+
 class Worker(Signalled):
     """A worker process. Made by the master before the fork; everything else happens in the child.
 
@@ -44,6 +48,9 @@ class Worker(Signalled):
     `leave FD,FD` (others go on to accept at these listeners). End of stream means that the other is gone. `app` is the
     application if the master has loaded it, else `load` makes it. `spoken` is what is spoken at each of the listeners.
     """
+
+    without_effect: tuple[str, ...] = ()
+    """Settings that workers of this class do not go by: who sets them is told."""
 
     def __init__(
         self,

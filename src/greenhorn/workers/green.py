@@ -9,13 +9,16 @@ from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
+from greenlet import getcurrent
+
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.state import State
+from greenhorn.workers import inflight
 from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, TELL_EVERY
 from greenhorn.workers.answer import exchange
-from greenhorn.workers.base import Worker
+from greenhorn.workers.base import OF_THREADS, Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import BETWEEN_REQUESTS, FAREWELL, LONG_FAREWELL, TOLD
@@ -36,6 +39,8 @@ class GreenWorker(Worker):
 
     A subclass says how to wait. Everything runs in one thread, one greenlet at a time; who waits lets others run.
     """
+
+    without_effect = OF_THREADS
 
     # What a subclass says.
 
@@ -66,6 +71,8 @@ class GreenWorker(Worker):
         self._parked: dict[Connection, bool] = {}
         """Those whose greenlets wait for their clients, the longest first."""
         self._reception = reception(settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready)
+        self._at_work: dict[Connection, tuple[Any, float]] = {}
+        """The greenlets in which the application runs, and since when."""
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
         self._paces = paces(settings)
         self._crowd = Crowd(
@@ -227,7 +234,11 @@ class GreenWorker(Worker):
         try:
             outcome = connection.turn(connection, self.service)
             if outcome is State.WHOLE:
-                outcome = self._exchange(connection, self.service)
+                self._at_work[connection] = getcurrent(), time.monotonic()
+                try:
+                    outcome = self._exchange(connection, self.service)
+                finally:
+                    del self._at_work[connection]
         except (ConnectionError, TimeoutError) as error:  # ClientGone is one
             self.log.debug("a client is gone: %s", error)
             outcome = CLOSED
@@ -253,6 +264,14 @@ class GreenWorker(Worker):
         if self.connections.get(connection.fd) is connection:
             del self.connections[connection.fd]
         connection.cut(abruptly=False)
+
+    def dump(self) -> None:  # noqa: D102 - the contract stands in the base class
+        now = time.monotonic()
+        for connection, (greenlet, since) in list(self._at_work.items()):
+            told = inflight.describe(connection, connection.head, now - since, self.service)
+            self.log.warning("In flight: %s:\n%s", told, inflight.stack_from(greenlet.gr_frame))
+        counts = ", ".join(f"{count} {name}" for name, count in self.service.counters.totals().items())
+        self.log.warning("%d in flight%s", len(self._at_work), f"; so far {counts}" if counts else "")
 
     # The end.
 

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Iterator
+from types import FrameType
 from typing import NamedTuple
 
 import greenhorn
@@ -33,16 +34,22 @@ class Request(NamedTuple):
 
     def record(self, head: RequestHead | None, now: float, service: Service) -> str:
         """What the log says of it: method, path, age, client, thread, and the Python stack of the thread."""
-        name = f"{head.method} {head.target}" if head is not None else "a request"
-        client = client_of(self.connection, service)
-        address = ":".join(filter(None, client)) if client else "unix"
         thread = self.slot.thread
-        return f"{name} for {now - self.since:.1f} s, from {address}, in thread {thread.name}:\n{_stack_of(thread)}"
+        frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented purpose
+        told = describe(self.connection, head, now - self.since, service)
+        return f"{told}, in thread {thread.name}:\n{stack_from(frame)}"
 
 
-def _stack_of(thread: threading.Thread) -> str:
-    """The Python stack of a thread from the application's first frame on, the latest call last."""
-    frame = sys._current_frames().get(thread.ident or 0)  # noqa: SLF001 - its documented purpose
+def describe(connection: Connection, head: RequestHead | None, age: float, service: Service) -> str:
+    """Which request it is, for how many seconds it has been worked on, and whose it is."""
+    name = f"{head.method} {head.target}" if head is not None else "a request"
+    client = client_of(connection, service)
+    address = ":".join(filter(None, client)) if client else "unix"
+    return f"{name} for {age:.1f} s, from {address}"
+
+
+def stack_from(frame: FrameType | None) -> str:
+    """The Python stack of a thread or greenlet from the application's first frame on, the latest call last."""
     if frame is None:
         return "  it has ended"
     stack = traceback.extract_stack(frame)

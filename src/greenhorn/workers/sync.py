@@ -4,6 +4,7 @@ import time
 
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
+from greenhorn.workers.base import OF_THREADS
 from greenhorn.workers.composition import SERVER
 from greenhorn.workers.gthread import ThreadWorker
 from greenhorn.workers.inline import Inline
@@ -17,6 +18,8 @@ class SyncWorker(ThreadWorker):
     is ready is worked on by the poller's thread itself. It does not beat while the application runs: a request that
     takes longer than `timeout` ends the worker.
     """
+
+    without_effect = (*OF_THREADS, "keepalive", "keepalive_requests")
 
     def init(self) -> None:
         """Make everything as with gthread, but for the threads."""
