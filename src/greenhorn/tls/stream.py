@@ -158,6 +158,10 @@ class SecureSocket:
             self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
         self.is_within_record = False
+        if data and self._ended:
+            # Nobody reads now, and nothing more may come over the wire: the poller is to tell of the end as of any.
+            with suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RD)
         return data
 
     def _break_off(self, error: OSError, data: bytes) -> bool:
