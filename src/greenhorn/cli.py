@@ -128,7 +128,7 @@ def _start(
             )
         launch = daemonize(keep_output=settings.enable_stdio_inheritance)
     try:
-        return Arbiter(configuration, read, surroundings, handover, launch, load).run()
+        return Arbiter(configuration, read, surroundings, handover, launch, generation).run()
     except (ConfigError, AppLoadError) as wrong:
         launch.failed(describe(type(wrong)(configuration.sourced(str(wrong)))), 1)
         raise

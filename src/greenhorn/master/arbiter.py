@@ -14,7 +14,7 @@ from greenhorn.config import Configuration
 from greenhorn.errors import AppLoadError, ConfigError
 from greenhorn.master.child import HURRY
 from greenhorn.master.fleet import TICK, Fleet, call_hook
-from greenhorn.master.generation import Generation, Load
+from greenhorn.master.generation import Generation
 from greenhorn.master.handover import Handover
 from greenhorn.master.pidfile import Pidfile
 from greenhorn.master.process import Launch, become, set_title
@@ -40,9 +40,9 @@ SAME_TERM = 1.0
 class Arbiter(Server):
     """The master process: binds, keeps the workers, obeys signals, stops. It accepts nothing itself.
 
-    `read` reads the configuration anew; `surroundings` are entered already; `launch` is told how the start went; `load`
-    loads the application. Raises `ConfigError` for settings that cannot be followed, and `AppLoadError` with
-    preload_app. Main thread only.
+    `read` reads the configuration anew; `surroundings` are entered already; `launch` is told how the start went;
+    `generation` is what was made of the configuration, if that was done. Raises `ConfigError` for settings that cannot
+    be followed, and `AppLoadError` with preload_app. Main thread only.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Arbiter(Server):
         surroundings: Surroundings,
         handover: Handover,
         launch: Launch | None = None,
-        load: Load = load_named,
+        generation: Generation | None = None,
     ) -> None:
         super().__init__()
         # First of all: a number that systemd did not pass must not be one that is opened here.
@@ -60,7 +60,7 @@ class Arbiter(Server):
         self.cfg = configuration.settings
         self.log = make_logger(self.cfg)
         self.handover = handover
-        self.generation = Generation.of(self.cfg, load)
+        self.generation = generation or Generation.of(self.cfg, load_named)
         self._launch = launch or Launch()
         self._notifier = Notifier(surroundings.environ, self.pid)
         self._signals = Signals()
