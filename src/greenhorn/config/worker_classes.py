@@ -19,16 +19,13 @@ WORKERS: Mapping[str, str] = MappingProxyType(
         "sync": "greenhorn.workers.sync:SyncWorker",
         "gevent": "greenhorn.workers.ggevent:GeventWorker",
         "eventlet": "greenhorn.workers.geventlet:EventletWorker",
+        "tornado": "greenhorn.workers.gtornado:TornadoWorker",
         "asgi": "greenhorn.workers.gasgi:ASGIWorker",
         "asgi-h11": "greenhorn.workers.gasgi:H11Worker",
     }
 )
 """Classes by name, as MODULE:NAME; whoever makes one imports it by that."""
-PENDING: Mapping[str, str] = MappingProxyType(
-    {
-        "tornado": "gthread serves WSGI applications only; run one of Tornado with its own server for now",
-    }
-)
+PENDING: Mapping[str, str] = MappingProxyType({})
 """Names that are known, and what to do until there is such a worker."""
 
 LIBRARIES: Mapping[str, str] = MappingProxyType(

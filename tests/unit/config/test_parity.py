@@ -235,6 +235,6 @@ def test_a_hook_that_sets_a_setting_is_told_where_that_can_be_done():
 def test_a_program_can_ask_whether_its_settings_go_together():
     cfg = ours_with()[1]
     cfg.validate()
-    cfg.set("worker_class", "tornado")
-    with pytest.raises(ConfigError, match="Shop: worker_class = 'tornado'"):
+    cfg.set("worker_class", "tornadoes")
+    with pytest.raises(ConfigError, match="Shop: worker_class = 'tornadoes'"):
         cfg.validate()

@@ -133,7 +133,7 @@ FILES = [
     # What several lines or sources amount to.
     in_file("worker_class = 'sync'; threads = 1", "use gthread", told="worker_class = 'sync': not available yet"),
     in_file("initgroups = True; user = 4294967290", "name a user of `getent passwd`", told="initgroups: user id "),
-    Wrong("command line: worker_class = 'tornado': ", "its own server", "", ("-k", "tornado", "hello:app")),
+    Wrong("command line: worker_class = 'tornadoes': ", "did you mean tornado?", "", ("-k", "tornadoes", "hello:app")),
 ]
 
 TLS = [

@@ -20,7 +20,7 @@ from greenhorn.workers.gthread import ThreadWorker
 from unit.net.waiting import DEADLINE
 
 
-@pytest.mark.parametrize("name", ["sync", "gevent", "tornado", "", "greenhorn.workers.gthread:ThreadWorker"])
+@pytest.mark.parametrize("name", ["gsync", "gvent", "tornadoes", ""])
 def test_a_worker_class_that_there_is_not_is_an_error_that_names_those_there_are(name: str):
     with pytest.raises(ConfigError, match="worker_class") as caught:
         find_worker_class(name)

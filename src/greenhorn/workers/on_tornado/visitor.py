@@ -1,0 +1,244 @@
+"""One client's connection on Tornado's server, as the rest of greenhorn knows connections."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tornado.http1connection import HTTP1Connection
+from tornado.iostream import StreamClosedError
+
+from greenhorn.errors import ClientGone
+from greenhorn.net.connection import Connection
+from greenhorn.net.kernel import unacknowledged
+from greenhorn.net.pace import Buffers, Pace
+from greenhorn.net.state import State
+from greenhorn.workers.on_tornado.streams import Sink, Watched, WatchedTLS
+from greenhorn.workers.serve import LINGER_BYTES, serve
+from greenhorn.workers.service import Service
+
+GOING_AWAY = b"\x88\x02\x03\xe9"
+"""A WebSocket's frame that closes it with the code 1001 (RFC 6455 5.5.1, 7.4.1)."""
+READ = 65536
+
+
+class Visitor(Connection):
+    """A connection whose requests Tornado reads, and whose answers go out through Tornado's stream.
+
+    The loop's thread owns it, but for the time in which a thread of the pool has a whole request of it. A deadline of
+    the states in which the client has the move is on the monotonic clock; `on_gone` is called once, at its end.
+    """
+
+    __slots__ = (
+        "_after",
+        "_on_gone",
+        "_paces",
+        "_service",
+        "exchange",
+        "is_native",
+        "is_upgraded",
+        "on_end_of_native",
+        "sink",
+        "stream",
+        "whole",
+    )
+
+    def __init__(
+        self,
+        stream: Watched,
+        peer: tuple[str, str] | None,
+        buffers: Buffers,
+        paces: Mapping[State, Pace],
+        service: Service,
+        on_gone: Callable[["Visitor"], None],
+    ) -> None:
+        self.stream = stream
+        self.sink = Sink(stream, asyncio.get_running_loop())
+        super().__init__(self.sink, peer, serve, buffers)  # type: ignore[arg-type]  # it has the shape of a socket
+        stream.watcher = self
+        self.exchange: HTTP1Connection
+        """Tornado's view of the request that is awaited, read or answered."""
+        self.is_native = False
+        """Whether Tornado's application answers the request."""
+        self.is_upgraded = False
+        """Whether the connection went over to WebSocket."""
+        self.on_end_of_native: Callable[[], None] | None = None
+        """Called if the connection ends before Tornado's application has answered."""
+        self.whole = True
+        """Whether all of the request was read, so that Tornado reads nothing just now."""
+        self.drained = True
+        self._after: State | None = None
+        self._paces = paces
+        self._service = service
+        self._on_gone = on_gone
+        self._move(State.HANDSHAKE if self._is_secure else State.NEW)
+
+    # What the stream tells.
+
+    def on_bytes(self) -> None:
+        """Begin to count the time of a head with its first byte."""
+        if self.state in (State.NEW, State.IDLE):
+            self._move(State.HEAD)
+
+    def on_room(self) -> None:
+        """Go on with an answer that its client did not keep up with."""
+        if self.outbox is not None:
+            if self.state is not State.FLUSH:
+                self.catch_up()
+                return
+            try:
+                outcome = self.turn(self, self._service)
+            except ClientGone:  # or a file that became shorter
+                self.stream.close()
+            else:
+                self.settle(outcome)
+        elif self._after is not None and not self.sink.unsent:
+            after, self._after = self._after, None
+            self._go(after)
+
+    def on_end(self) -> None:
+        """Take note that the client is gone; what a thread has of it stays until that comes back."""
+        self.gone = True
+        self.sink.end()
+        if self.on_end_of_native is not None:
+            told, self.on_end_of_native = self.on_end_of_native, None
+            told()
+        if self.state not in (State.WHOLE, State.ACTIVE) or self.is_native:
+            self._leave()
+
+    def _leave(self) -> None:
+        if self.template is not None:  # not yet
+            self.state = State.CLOSED
+            self.close()
+            self._on_gone(self)
+
+    # From request to request. Loop's thread.
+
+    def shake_hands(self) -> None:
+        """Wait for a handshake of TLS before the time of the first request begins."""
+        if isinstance(self.stream, WatchedTLS):
+            handshake = asyncio.ensure_future(self.stream.wait_for_handshake())
+            handshake.add_done_callback(self._note_handshake)
+
+    def _note_handshake(self, handshake: "asyncio.Future[Any]") -> None:
+        if handshake.exception() is None and self.state is State.HANDSHAKE:
+            self._move(State.NEW)
+
+    def await_request(self, exchange: HTTP1Connection) -> None:
+        """Wait for the first or next request."""
+        self.exchange = exchange
+        self.head = None
+        if self.requests:
+            self._move(State.IDLE)
+
+    def await_body(self) -> None:
+        """Wait for the body of a request whose head is here."""
+        self.whole = False
+        self._move(State.BODY)
+
+    def work(self, *, native: bool) -> None:
+        """Have a whole request, which the application works on."""
+        self.whole = not native
+        self.is_native = native
+        self.state = State.ACTIVE if native else State.WHOLE
+        self.was = State.ACTIVE
+
+    def settle(self, outcome: State) -> None:
+        """Do what the outcome of an exchange asks for, once Tornado has sent all of the answer."""
+        if self.stream.closed():
+            self._leave()
+        elif outcome is State.CLOSED and self.stream.abrupt:
+            self.stream.close()
+        elif self.outbox is not None:
+            self._flush()
+        else:
+            # Who speaks TLS says goodbye, too, and would get a reset for it.
+            self._after = State.LINGER if outcome is State.CLOSED and self._is_secure else outcome
+            if self.sink.unsent:
+                self._flush()
+            else:
+                self.on_room()
+
+    def _flush(self) -> None:
+        if self.state is not State.FLUSH:
+            self.taken()
+            self._move(State.FLUSH)
+        if not self.sink.unsent:
+            asyncio.get_running_loop().call_soon(self.on_room)
+
+    @property
+    def _is_secure(self) -> bool:
+        return isinstance(self.stream, WatchedTLS)
+
+    def _go(self, after: State) -> None:
+        if self.stream.closed():
+            self._leave()
+        elif after is State.LINGER:
+            self._linger()
+        elif after is State.CLOSED:
+            self.stream.close()
+        else:
+            self._move(State.IDLE)
+            self.exchange.finish()
+
+    def _linger(self) -> None:
+        """Let the client take note of the last answer: what it still sends is thrown away, for a while."""
+        self._move(State.LINGER)
+        self.stream.end_sending()
+        if self.whole:
+            task = asyncio.ensure_future(self._discard())
+            task.add_done_callback(lambda done: done.exception())
+
+    async def _discard(self) -> None:
+        try:
+            while self.discarded < LINGER_BYTES:
+                self.discarded += len(await self.stream.read_bytes(READ, partial=True))
+        except StreamClosedError:
+            pass
+
+    def ignore(self, size: int) -> None:
+        """Throw away `size` bytes of a body that nobody wants any more, up to a certain amount."""
+        self.discarded += size
+        if self.discarded > LINGER_BYTES:
+            self.stream.close()
+
+    def end_ignoring(self) -> None:
+        """Take note that all of such a request was read."""
+        self.whole = True
+        if self.state is State.LINGER:
+            self._linger()
+
+    @property
+    def is_parting(self) -> bool:
+        """Whether it has its last answer, or is gone: Tornado goes on with what it has read before the end."""
+        return self.stream.closed() or self.state is State.LINGER or self._after in (State.LINGER, State.CLOSED)
+
+    def _move(self, state: State) -> None:
+        self.deadline = time.monotonic() + self._paces[state].most
+        self.gained = 0
+        self.state = self.was = state
+
+    def say_goodbye(self) -> None:
+        """Tell the other end of a WebSocket that the server leaves."""
+        if self.is_upgraded and not self.stream.closed():
+            self.stream.write(GOING_AWAY)
+
+    # What differs from a connection that reads and writes by itself. Any thread.
+
+    def _wait_for(self, event: int, seconds: float) -> bool:  # noqa: ARG002 - it only ever waits for room
+        began = time.monotonic()
+        self.waits = True
+        try:
+            return self.sink.wait_for_room(seconds)
+        finally:
+            self.waited += time.monotonic() - began
+            self.waits = False
+
+    def _known(self) -> int:
+        return self.stream.sent - unacknowledged(self.sink)  # type: ignore[arg-type]  # it has a descriptor
+
+    def cut(self, *, abruptly: bool) -> None:
+        """End it under the hands of the thread that works on a request of it. Loop's thread."""
+        if abruptly:
+            self.reset()
+        self.stream.close()
