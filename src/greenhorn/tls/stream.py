@@ -113,14 +113,17 @@ class SecureSocket:
     def recv(self, size: int, flags: int = 0) -> bytes:
         """All that has come, `size` bytes or a few records more; less than `size` only if nothing else has come.
 
-        Empty at the end of the stream. Raises `BlockingIOError`, and `OSError`, also for what is no TLS and, with
+        Unless it came in records that carry next to nothing: then others have their turn first, and `is_within_record`
+        says that there may be more. Empty at the end of the stream. Raises `BlockingIOError`, and `OSError`, also for what is no TLS and, with
         `strict_end`, for an end without a goodbye. With `flags` it is the wire's bytes.
         """
         if flags:
             return self._socket.recv(size, flags)
         data = b""
-        room = WIRE_RECORD if size <= RECORD else READ
+        room = WIRE_RECORD
+        taken = 0
         incoming = self._incoming
+        is_cut = False
         with self._lock:
             drained = self._ended
             wire = b""
@@ -140,12 +143,18 @@ class SecureSocket:
                     drained = self._break_off(error, data)
                 if drained or len(data) >= size:
                     break
+                if taken > 2 * len(data):  # a flood of tiny records, or of new keys, could go on for ever
+                    is_cut = True
+                    break
                 try:
                     wire = self._socket.recv(room)
                 except BlockingIOError:
                     break
                 if wire:
                     drained = len(wire) < room
+                    taken += len(wire)
+                    if size > RECORD:
+                        room = READ
                     incoming.write(wire)
                 elif data:
                     break  # it comes again
@@ -157,7 +166,7 @@ class SecureSocket:
         if not data and not self._ended:
             self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
-        self.is_within_record = False
+        self.is_within_record = is_cut
         if data and self._ended:
             # Nobody reads now, and nothing more may come over the wire: the poller is to tell of the end as of any.
             with suppress(OSError):

@@ -80,7 +80,8 @@ def serve(connection: Connection, service: Service) -> State:
         else:
             if not data:
                 return State.CLOSED
-            connection.drained = len(data) < size
+            secure = connection.secure
+            connection.drained = len(data) < size and (secure is None or not secure.is_within_record)
             buffer = buffer + data if buffer else data
             end = buffer.find(b"\r\n\r\n", connection.checked)
     try:
