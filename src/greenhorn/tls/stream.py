@@ -16,6 +16,15 @@ WIRE_RECORD = RECORD + 512
 """Bytes taken off the wire at once, where little is expected: room for a whole record."""
 BATCH = 65536
 """Bytes that are encrypted at once: what the kernel does not take of them is kept."""
+PAST_THE_LOCK = frozenset(
+    {
+        *("accept", "bind", "connect", "connect_ex", "detach", "do_handshake", "dup", "listen", "makefile", "read"),
+        *("recv_into", "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "sendall", "sendfile", "sendmsg_afalg"),
+        *("sendto", "unwrap", "write"),
+    }
+)
+"""Calls of sockets and engines that an application must not find here: they would send and read past the encryption,
+or past what waits to be sent."""
 
 
 class Engine(ssl.SSLObject):
@@ -91,7 +100,7 @@ class SecureSocket:
                     raise
                 else:
                     self._deliver()
-                    return True
+                    return not self._unsent  # the client may wait for the end of it
                 try:
                     data = self._socket.recv(WIRE_RECORD)
                 except BlockingIOError:
@@ -135,12 +144,13 @@ class SecureSocket:
                         if not piece:  # the goodbye; what comes behind it is nobody's
                             drained = self._ended = True
                 except ssl.SSLWantReadError:
-                    if self._outgoing.pending:  # that nothing is renegotiated, or a new key
-                        self._deliver()
+                    pass
                 except ssl.SSLZeroReturnError:  # the same, after ours
                     drained = self._ended = True
                 except OSError as error:
                     drained = self._break_off(error, data)
+                if self._outgoing.pending:
+                    self._reply()
                 if drained or len(data) >= size:
                     break
                 if taken > 2 * len(data):  # a flood of tiny records, or of new keys, could go on for ever
@@ -172,6 +182,12 @@ class SecureSocket:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
         return data
+
+    def _reply(self) -> None:
+        """Send what a client asked for without the caller's doing: that nothing is renegotiated, or a new key."""
+        self._deliver()
+        if self._outgoing.pending > RECORD:
+            raise ConnectionAbortedError("the client asks for new keys and reads none of them")
 
     def _break_off(self, error: OSError, data: bytes) -> bool:
         """Note that what came is no TLS, and say so to the client; raises `OSError` unless there is `data` before."""
@@ -300,7 +316,12 @@ class SecureSocket:
         return self._engine
 
     def __getattr__(self, name: str) -> Any:
-        """What else a socket has, and what an `ssl.SSLSocket` tells of the connection: `getpeercert`, `cipher`..."""
+        """What else a socket has, and what an `ssl.SSLSocket` tells of the connection: `getpeercert`, `cipher`...
+
+        Raises `AttributeError` for what would send or read without encryption.
+        """
+        if name in PAST_THE_LOCK:
+            raise AttributeError(f"a socket that speaks TLS has no {name}; it has recv, send and sendmsg")
         return getattr(self._socket if hasattr(socket.socket, name) else self._engine, name)
 
 
