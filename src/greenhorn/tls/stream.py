@@ -71,7 +71,7 @@ class SecureSocket:
         self._wire = 0
         """How long that was when it was encrypted."""
         self.is_within_record = False
-        """Whether some of a record has come, and its end has not."""
+        """Whether some of a record has come, and its end has not, as far as is known."""
         self._owed = 0
         """How many bytes of the caller's are in it."""
         self._ended = False
@@ -123,8 +123,8 @@ class SecureSocket:
         """All that has come, `size` bytes or a few records more; less than `size` only if nothing else has come.
 
         Unless it came in records that carry next to nothing: then others have their turn first, and `is_within_record`
-        says that there may be more. Empty at the end of the stream. Raises `BlockingIOError`, and `OSError`, also for what is no TLS and, with
-        `strict_end`, for an end without a goodbye. With `flags` it is the wire's bytes.
+        says that there may be more. Empty at the end of the stream. Raises `BlockingIOError`, and `OSError`, also for
+        what is no TLS and, with `strict_end`, for an end without a goodbye. With `flags` it is the wire's bytes.
         """
         if flags:
             return self._socket.recv(size, flags)
