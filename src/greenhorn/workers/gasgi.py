@@ -36,7 +36,7 @@ from greenhorn.workers.asgi.intake import TakeIn, Trust, make_take_in, refuse
 from greenhorn.workers.asgi.kind import Application, Receive, Scope, Send, as_asgi3
 from greenhorn.workers.asgi.lifespan import Lifespan
 from greenhorn.workers.asgi.redirecting import redirecting
-from greenhorn.workers.base import Worker
+from greenhorn.workers.base import OF_THREADS, Worker
 from greenhorn.workers.composition import (
     SERVER,
     DroppedNames,
@@ -53,7 +53,8 @@ TICK = 1.0
 SHORT_TICK = 0.05
 """The same while the worker is about to leave."""
 LAST_MOMENT = 1.0
-"""Seconds that the application has at least to stop, and that cancelled tasks have to end."""
+"""Seconds of graceful_timeout that are left, at the most, for requests that are cancelled and for the application to
+stop."""
 HEARD = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 LEAVING = HTTPError(503, "the server is about to leave")
 
@@ -61,6 +62,22 @@ LEAVING = HTTPError(503, "the server is about to leave")
 class ASGIWorker(Worker):
     """The worker class `asgi`: one event loop in the process's main thread, which runs the application."""
 
+    without_effect = (
+        *(name for name in OF_THREADS if name != "request_timeout"),
+        "keepalive_requests",
+        "body_min_rate",
+        "write_min_rate",
+        "stream_request_body",
+        "permit_obsolete_folding",
+        "casefold_http_method",
+        "strip_header_spaces",
+        "sendfile",
+        "body_buffer_size",
+        "response_buffer_size",
+        "response_buffer_max",
+        "tmp_files_max",
+        "tmp_upload_dir",
+    )
     http = "auto"
     """Which of uvicorn's protocols speaks HTTP: httptools where it is installed, or h11."""
     loop_kind = ""
@@ -82,6 +99,7 @@ class ASGIWorker(Worker):
         self.waiting = (None,)  # access lines wait for those of the same turn of the loop
         self._lifespan = Lifespan(self._application, settings.asgi_lifespan, self.log)
         self._every = min(TICK, settings.timeout / 3 or TICK)
+        self._reserve = min(LAST_MOMENT, settings.graceful_timeout / 4)
         self._flushes = False
         self._leave_at = self._farewell_at = math.inf
         self._left: asyncio.Future[None] = self.loop.create_future()
@@ -198,7 +216,7 @@ class ASGIWorker(Worker):
         flush_access_log(self.service)
         if self._leave_at > 0:
             await self._end_tasks(self._engine.state.tasks, "the time to finish is over")
-            await self._lifespan.shutdown(max(LAST_MOMENT, self._leave_at - time.monotonic()))
+            await self._lifespan.shutdown(max(0.0, self._leave_at + self._reserve - time.monotonic()))
         for connection in list(self._engine.state.connections):
             connection.transport.abort()
         others = {task for task in asyncio.all_tasks() if task is not asyncio.current_task()}
@@ -214,7 +232,7 @@ class ASGIWorker(Worker):
             self.log.warning("%d requests are cancelled: %s", len(running), why)
         for task in running:
             task.cancel(why or None)
-        await asyncio.wait(running, timeout=LAST_MOMENT)
+        await asyncio.wait(running, timeout=self._reserve / 2)
 
     # What the loop does beside.
 
@@ -309,7 +327,7 @@ class ASGIWorker(Worker):
         self.service.draining = True
         self.service.keep_alive = False
         now = time.monotonic()
-        self._leave_at = now + self.settings.graceful_timeout
+        self._leave_at = now + self.settings.graceful_timeout - self._reserve
         self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
         self._acceptor.end(self.settings.backlog, others_serve)
         self._renew_fields()

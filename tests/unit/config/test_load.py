@@ -345,11 +345,11 @@ def test_a_file_that_is_no_text_is_an_error(tmp_path: Path):
 
 
 def test_a_feature_that_is_not_there_yet_is_left_out_with_one_warning(tmp_path: Path):
-    path = write(tmp_path, "asgi_loop = 'uvloop'\ncontrol_socket_mode = 0o660\nworker_tmp_dir = '.'\n")
-    configuration = load("--asgi-loop", "asyncio", "app:app")
+    path = write(tmp_path, "http2_cleartext = True\ncontrol_socket_mode = 0o660\nworker_tmp_dir = '.'\n")
+    configuration = load("--http2-cleartext", "both", "app:app")
     assert configuration.warnings == (
         f"{path}: worker_tmp_dir = {str(tmp_path)!r}: without effect: {ROWS['worker_tmp_dir'].moot}",
-        "command line: asgi_loop = 'asyncio': ignored: greenhorn 0.1.0 has no ASGI worker yet",
+        "command line: http2_cleartext = 'both': ignored: greenhorn 0.1.0 has no HTTP/2 yet",
         f"{path}: control_socket_mode = 432: ignored: greenhorn 0.1.0 has no control socket yet",
     )
     assert configuration.settings.wsgi_app == "app:app"
@@ -405,7 +405,6 @@ def test_all_refused_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch)
         ("worker_class = 'gevent'", "worker_class = 'gevent': not available yet: gevent; use gthread: "),
         ("worker_class = 'gunicorn.workers.ggevent.GeventWorker'", "worker_class = 'gevent': not available yet: "),
         ("worker_class = 'egg:gunicorn#sync'", "worker_class = 'sync': not available yet: sync; use gthread: "),
-        ("worker_class = 'uvicorn.workers.UvicornWorker'", "worker_class = 'asgi': not available yet: asgi; use "),
         ("class Own: pass\nworker_class = Own", "worker_class = '__config__.Own': is no worker class of greenhorn"),
         (
             "worker_class = 'shop.workers.Own'",

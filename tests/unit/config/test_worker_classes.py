@@ -27,7 +27,7 @@ from greenhorn.workers.gthread import ThreadWorker
         ("egg:gunicorn#tornado", "tornado"),
         ("gunicorn.workers.gasgi.ASGIWorker", "asgi"),
         ("uvicorn.workers.UvicornWorker", "asgi"),
-        ("uvicorn.workers.UvicornH11Worker", "asgi"),
+        ("uvicorn.workers.UvicornH11Worker", "asgi-h11"),
         ("uvicorn_worker.UvicornWorker", "asgi"),
         ("meinheld.gmeinheld.MeinheldWorker", "meinheld.gmeinheld.MeinheldWorker"),
         (dict, "builtins.dict"),

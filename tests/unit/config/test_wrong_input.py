@@ -75,9 +75,6 @@ FILES = [
     in_file("worker_class = 'gevnt'", "did you mean gevent?): use gthread"),
     in_file("worker_class = 3", "must be the name of a worker class: gthread"),
     in_file("worker_class = 'gevent'", "use gthread: gthread serves the same applications"),
-    in_file(
-        "worker_class = 'uvicorn.workers.UvicornWorker'", "run one of ASGI with uvicorn", told="worker_class = 'asgi': "
-    ),
     in_file("worker_class = 'sync'", "threads = 1 runs one request at a time"),
     in_file("logger_class = 7", "must be a class, or its name as MODULE.NAME"),
     # Files and directories.

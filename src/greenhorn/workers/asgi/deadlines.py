@@ -30,7 +30,7 @@ def _judge(connection: Guard, patience: Patience, now: float) -> None:
             connection.unsent_since = now
         connection.unsent = unsent
         if now - connection.unsent_since > patience.write:
-            transport.abort()
+            connection.reset()
         return
     connection.unsent = 0
     if transport.is_closing():

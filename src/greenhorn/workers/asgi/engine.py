@@ -1,6 +1,9 @@
 """uvicorn's protocols, which speak HTTP and WebSocket, set up for connections that were accepted here."""
 
 import asyncio
+import contextlib
+import socket
+import struct
 import sys
 import time
 from collections.abc import Callable
@@ -20,6 +23,8 @@ OLDEST = (0, 34)
 """The oldest version of uvicorn whose protocols are made and asked as they are here."""
 CLOSE = (b"connection", b"close")
 
+READ = 262144
+"""Bytes that a loop reads at once, at the most: beyond that h11 refuses what `Guard` has refused before."""
 LINGERING = 65536
 """Bytes that are thrown away at most of a client that has its answer and goes on to send."""
 Refuse = Callable[["Guard", int, str], bytes]
@@ -56,7 +61,7 @@ def engine_config(*, http: str, ws_max_size: int, keepalive: int, root_path: str
         root_path=root_path,
         ws_max_size=ws_max_size or sys.maxsize,
         timeout_keep_alive=keepalive,
-        h11_max_incomplete_event_size=largest_head,
+        h11_max_incomplete_event_size=largest_head + READ,
         workers=1,
     )
     config.load()
@@ -179,8 +184,11 @@ class Guard(asyncio.Protocol):
                 self.transport.abort()
         elif cycle is None or cycle.response_complete:
             super().data_received(data)
-            if self.cycle is not cycle or self._upgraded:
-                self.head_since = self.received = 0
+            if self._upgraded:
+                return
+            if self.cycle is not cycle:
+                self.head_since, self.received = 0, len(self.cycle.body)
+                self._bound_body()
                 return
             self.head_since = self.head_since or now
             self.received += len(data)
@@ -188,10 +196,16 @@ class Guard(asyncio.Protocol):
                 self.turn_away(431, "the head is larger than limit_request_head, or all of its fields")
         else:
             self.received += len(data)
-            if self.received > (self.engine.limits.body or self.received) and cycle.more_body:
-                self.turn_away(413, "the body is larger than limit_request_body")
-            else:
+            if not cycle.more_body or self._bound_body():
                 super().data_received(data)
+
+    def _bound_body(self) -> bool:
+        """Refuse a body that is too large; whether it is not."""
+        most = self.engine.limits.body
+        fits = not most or self.received <= most
+        if not fits:
+            self.turn_away(413, "the body is larger than limit_request_body")
+        return fits
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let a request that nobody waits for any more end."""
@@ -200,6 +214,14 @@ class Guard(asyncio.Protocol):
         if task is not None and not self.is_free and not task.done():
             self.engine.loop.call_later(self.engine.grace, task.cancel)
         self.task = None
+
+    def reset(self) -> None:
+        """End the connection so that the client cannot take what it has for all."""
+        sock = self.transport.get_extra_info("socket")
+        if sock is not None:
+            with contextlib.suppress(OSError):
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.transport.abort()
 
     def turn_away(self, status: int, reason: str) -> None:
         """Answer in the application's place, if no answer has begun, and end the connection."""
@@ -211,7 +233,7 @@ class Guard(asyncio.Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if begun:
-                transport.abort()
+                self.reset()
                 return
         transport.write(self.engine.refuse(self, status, reason))
         if not transport.can_write_eof():
