@@ -35,6 +35,8 @@ MOST_P99_MS_ENCRYPTED = 50.0
 MOST_GROWTH = 64 * MIB
 # What allocators keep when it comes back in pieces.
 KEPT = 32 * MIB
+# OpenSSL takes its memory for a handshake in pieces, which the allocator keeps for the next ones.
+KEPT_ENCRYPTED = 64 * MIB
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +132,7 @@ def _play(bench: Bench, attack: Attack, count: int, stage: Stage, outcome: Outco
     _judge_memory(outcome, watch, present, counts=attack.memory_counts)
     outcome.note("left open", f"{left:,}", "0", kept=left == 0)
     outcome.note("gone after", "never" if gone is None else f"{spans.end - spans.there + gone:.0f} s")
-    judge_return(outcome, watch.before, after)
+    judge_return(outcome, watch.before, after, KEPT_ENCRYPTED if attack.encrypted else KEPT)
 
 
 def gather(stage: Stage, count: int) -> tuple[Watch, float, float]:
@@ -192,10 +194,10 @@ def _judge_memory(outcome: Outcome, watch: Watch, present: int, *, counts: bool)
     outcome.note("KiB each", f"{anonymous / present / 1024:.1f}" if present else "-")
 
 
-def judge_return(outcome: Outcome, before: Facts, after: Facts) -> None:
+def judge_return(outcome: Outcome, before: Facts, after: Facts, most_kept: int = KEPT) -> None:
     """Note what the server has kept after all have gone."""
     threads, descriptors = after.threads - before.threads, after.descriptors - before.descriptors
     outcome.note("threads", f"{threads:+}", "+0", kept=threads <= 0)
     outcome.note("descriptors", f"{descriptors:+}", "+0", kept=descriptors <= 0)
     memory = after.resident - before.resident
-    outcome.note("memory MiB", f"{memory / MIB:+.0f}", f"+{KEPT // MIB}", kept=memory < KEPT)
+    outcome.note("memory MiB", f"{memory / MIB:+.0f}", f"+{most_kept // MIB}", kept=memory < most_kept)
