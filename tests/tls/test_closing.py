@@ -196,7 +196,7 @@ def test_requests_whose_clients_left_are_not_given_to_the_application(stage: The
     pass_the_poller(site)
     held.release()
     assert AnswerReader(holder).read().status == 200
-    assert "5 requests dropped whose clients had left" in dump(site)
+    wait_until(lambda: "5 requests dropped whose clients had left" in dump(site), what="their end")
     assert not [name for name in seen(site) if name]
 
 
