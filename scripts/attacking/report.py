@@ -55,7 +55,7 @@ LEGEND = (
     f"promised: no failure; p99 below {crowds.MOST_P99_MS:.0f} ms or twice that of the healthy alone",
     f"promised with TLS: p99 below {crowds.MOST_P99_MS_ENCRYPTED:.0f} ms or twice that",
     f"promised: RSS below +{crowds.MOST_GROWTH // MIB} MiB but for lists and files, afterwards +{crowds.KEPT // MIB}",
-    f"promised with TLS: afterwards +{crowds.KEPT_ENCRYPTED // MIB}: the allocator keeps what OpenSSL took, for the next",
+    f"promised with TLS: afterwards +{crowds.KEPT_ENCRYPTED // MIB}, since the allocator keeps what OpenSSL took",
     "promised: when the deadlines are over, no connection, thread or descriptor more than before",
 )
 
