@@ -17,7 +17,7 @@ from greenhorn.config.flags import COMMAND_LINE, read_flags
 from greenhorn.config.hooks import forget_modules
 from greenhorn.config.ini import read_ini
 from greenhorn.config.misspelling import doubtful, misspelt
-from greenhorn.config.setting import parsed
+from greenhorn.config.setting import Row, parsed
 from greenhorn.config.tables import HOOKS, ROWS, Settings
 from greenhorn.config.tables.gunicorn import FOREIGN, REASON, Foreign
 from greenhorn.config.worker_classes import fault_of
@@ -30,6 +30,14 @@ DEFAULT = "default"
 _ABOUT_SETTING = re.compile(r"([a-z_]+)(?:,[a-z_ ]+| =|:)")
 _FOREIGN = {foreign.name: foreign for foreign in FOREIGN}
 _NAMES = [name for name in (*ROWS, *_FOREIGN) if name != "config"]
+_UNSET_BY_EMPTY = frozenset(("errorlog", "chdir", "raw_env"))
+_FLAGS = {
+    flag.removeprefix("--").replace("-", "_"): name
+    for name, row in ROWS.items()
+    for flag in row.flags
+    if flag.startswith("--") and flag.removeprefix("--").replace("-", "_") not in ROWS
+}
+"""Names of settings by those of their flags, where these are others."""
 _PLAIN_DATA = (str, bytes, int, float, list, tuple, dict, set, type(None))
 
 
@@ -213,6 +221,8 @@ def _take_variables(found: _Values, file: ConfigFile) -> None:
         # A file cannot name itself, and `config` is a likely name for something else in it.
         if name == "config":
             continue
+        if name in ROWS and _is_unset(ROWS[name], value):
+            continue
         if name in ROWS or name in _FOREIGN:
             found.take(name, value, file.origin)
         elif isinstance(value, _PLAIN_DATA):
@@ -221,12 +231,22 @@ def _take_variables(found: _Values, file: ConfigFile) -> None:
             _judge_name(found, name, HOOKS, file)
 
 
+def _is_unset(row: Row, value: object) -> bool:
+    """Whether a file says nothing by this value, as with `os.environ.get("RELOAD")` where there is no such variable."""
+    if value is None:
+        try:
+            row.parse(None)
+        except ValueError:
+            return True
+    return value == "" and row.name in _UNSET_BY_EMPTY
+
+
 def _judge_name(found: _Values, name: str, meant: Sequence[str], file: ConfigFile) -> None:
     """Raise ConfigError if `name` most likely stands for one of `meant`, names of settings; warn if it may."""
-    fault = misspelt(name, meant, file.variables, file.unread)
+    fault = misspelt(name, meant, file.variables, file.unread, _FLAGS)
     if fault:
         raise ConfigError(f"{file.origin}: {fault}")
-    doubt = doubtful(name, meant, file.variables, file.unread)
+    doubt = doubtful(name, meant, file.variables, file.unread, _FLAGS)
     if doubt:
         found.warnings.append(f"{file.origin}: {doubt}")
 

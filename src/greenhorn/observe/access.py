@@ -1,7 +1,9 @@
 """The access log: a line per answer, whole and unforgeable, in a file or on the standard output."""
 
+import contextlib
 import os
 import select
+import stat
 import threading
 from collections import deque
 from collections.abc import Iterable, Mapping, Sized
@@ -88,8 +90,10 @@ class AccessFile:
                 "standard output"
             ) from error
         self._is_cut = False
+        self._is_file = False
+        self._look()
         self._stalled = False
-        """Whether nobody read the standard output when it was written to last."""
+        """Whether nobody read the pipe or terminal when it was written to last."""
         self._poll = select.poll()
         self._poll.register(self._fd, select.POLLOUT)
 
@@ -105,6 +109,12 @@ class AccessFile:
             fd = self._open()
             os.dup2(fd, self._fd, inheritable=False)
             os.close(fd)
+            self._look()
+
+    def _look(self) -> None:
+        """Note whether it is a file; a path may lead to a pipe as well, such as /dev/stdout."""
+        with contextlib.suppress(OSError):  # a standard output that is closed
+            self._is_file = bool(self.path) and stat.S_ISREG(os.fstat(self._fd).st_mode)
 
     def close(self) -> None:
         """Give the file back."""
@@ -116,7 +126,7 @@ class AccessFile:
 
         What finds no room is lost: neither a full disk nor a reader who has stalled may cost answers.
         """
-        if self.path:
+        if self._is_file:
             self._write_whole(lines)
             return
         for piece in pieces(lines):

@@ -4,12 +4,14 @@ import os
 import subprocess
 import sys
 
+import pytest
+
 from greenhorn.observe.access import MOST_WAITING, PIECE, pieces
 
 STALLED = """
 import os, sys, time
 from greenhorn.observe.access import AccessFile
-file = AccessFile("-")
+file = AccessFile(sys.argv[1])
 line = b"x" * 99 + b"\\n"
 began = time.monotonic()
 for _ in range(2000):
@@ -18,10 +20,11 @@ sys.stderr.write(f"{time.monotonic() - began}")
 """
 
 
-def test_a_standard_output_that_nobody_reads_costs_a_moment_once_and_no_more():
+@pytest.mark.parametrize("target", ["-", "/dev/stdout"])
+def test_a_standard_output_that_nobody_reads_costs_a_moment_once_and_no_more(target: str):
     reader, writer = os.pipe()
     try:
-        command = [sys.executable, "-c", STALLED]
+        command = [sys.executable, "-c", STALLED, target]
         done = subprocess.run(command, check=False, stdout=writer, stderr=subprocess.PIPE, timeout=30)
         assert done.returncode == 0, done.stderr
         assert 1.0 <= float(done.stderr) < 10.0
