@@ -120,10 +120,10 @@ def test_a_wrong_setting_ends_with_1_and_a_wrong_flag_with_2(tmp_path: Path):
 
 
 def test_warnings_go_to_standard_error(tmp_path: Path):
-    code, out, err = outcome(tmp_path, "--check-config", "--asgi-loop", "uvloop", "hello:app")
+    code, out, err = outcome(tmp_path, "--check-config", "--http2-cleartext", "both", "hello:app")
     assert (code, out) == (0, "")
     assert err == (
-        "greenhorn: warning: command line: asgi_loop = 'uvloop': ignored: greenhorn 0.1.0 has no ASGI worker yet\n"
+        "greenhorn: warning: command line: http2_cleartext = 'both': ignored: greenhorn 0.1.0 has no HTTP/2 yet\n"
     )
 
 

@@ -402,14 +402,12 @@ def test_all_refused_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch)
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("worker_class = 'gevent'", "worker_class = 'gevent': not available yet: gevent; use gthread: "),
-        ("worker_class = 'gunicorn.workers.ggevent.GeventWorker'", "worker_class = 'gevent': not available yet: "),
-        ("worker_class = 'egg:gunicorn#sync'", "worker_class = 'sync': not available yet: sync; use gthread: "),
-        ("class Own: pass\nworker_class = Own", "worker_class = '__config__.Own': is no worker class of greenhorn"),
         (
-            "worker_class = 'shop.workers.Own'",
-            "worker_class = 'shop.workers.Own': is no worker class of greenhorn: use",
+            "worker_class = 'gevnt'",
+            "worker_class = 'gevnt': is no worker class of greenhorn (did you mean gevent?): use",
         ),
+        ("worker_class = 'egg:gunicorn#meinheld'", "worker_class = 'meinheld': is no worker class of greenhorn: use"),
+        ("worker_class = 'Sync'", "worker_class = 'Sync': is no worker class of greenhorn (did you mean sync?): use"),
     ],
 )
 def test_a_worker_class_that_is_not_there_is_an_error_unless_another_source_says_otherwise(
@@ -425,7 +423,25 @@ def test_sync_with_several_threads_is_gthread(tmp_path: Path, extra: str):
     write(tmp_path, f"worker_class = 'sync'\n{extra}\n")
     assert settings().worker_class == "gthread"
     assert settings("--threads", "1", "-k", "gthread").threads == 1
-    assert "not available yet: sync" in refusal("--threads", "1")
+    assert settings("--threads", "1").worker_class == "sync"
+
+
+def test_sync_alone_has_one_thread(tmp_path: Path):
+    write(tmp_path, "worker_class = 'sync'\n")
+    found = settings()
+    assert (found.worker_class, found.threads) == ("sync", 1)
+
+
+@pytest.mark.parametrize("kind", ["shop.workers:Own", "shop.workers.Own", "gevent", "uvicorn_worker.UvicornWorker"])
+def test_what_has_to_be_imported_is_judged_by_whoever_imports_it(kind: str):
+    assert settings("-k", kind).worker_class in {kind, "asgi"}
+
+
+def test_a_class_in_the_file_is_the_worker_class_itself(tmp_path: Path):
+    write(tmp_path, "class Own: pass\nworker_class = Own\n")
+    found = settings().worker_class
+    assert isinstance(found, type)
+    assert found.__qualname__ == "Own"
 
 
 @pytest.mark.parametrize(

@@ -74,8 +74,10 @@ FILES = [
     # Workers and classes.
     in_file("worker_class = 'gevnt'", "did you mean gevent?): use gthread"),
     in_file("worker_class = 3", "must be the name of a worker class: gthread"),
-    in_file("worker_class = 'gevent'", "use gthread: gthread serves the same applications"),
-    in_file("worker_class = 'sync'", "threads = 1 runs one request at a time"),
+    in_file("worker_class = 'nope.workers:Own'", "nope.workers cannot be imported: No module", told="worker_class = "),
+    in_file("worker_class = 'hello:Own'", "there is no Own in hello", told="worker_class = "),
+    in_file("worker_class = 'hello:app'", "is no subclass of greenhorn.workers.base.Worker", told="worker_class = "),
+    in_file("class Own: pass\nworker_class = Own", "is no subclass of greenhorn.workers.base.Worker", told="work"),
     in_file("logger_class = 7", "must be a class, or its name as MODULE.NAME"),
     # Files and directories.
     in_file("chdir = '/no-such'", "must be a directory that exists"),
@@ -128,7 +130,6 @@ FILES = [
     in_file("on_exit = 3", "must be a function that takes (server), or its name as MODULE.NAME"),
     in_file("async def when_ready(server): pass", "must be a plain function", told="when_ready = when_ready: "),
     # What several lines or sources amount to.
-    in_file("worker_class = 'sync'; threads = 1", "use gthread", told="worker_class = 'sync': not available yet"),
     in_file("initgroups = True; user = 4294967290", "name a user of `getent passwd`", told="initgroups: user id "),
     Wrong("command line: worker_class = 'tornadoes': ", "did you mean tornado?", "", ("-k", "tornadoes", "hello:app")),
 ]
@@ -163,7 +164,7 @@ VARIABLES = [
     in_variable("GUNICORN_CMD_ARGS", "--wrokers 3", "GUNICORN_CMD_ARGS: unknown option --wrokers", "mean --workers?"),
     in_variable("GREENHORN_CMD_ARGS", '"--bind', "GREENHORN_CMD_ARGS: '\"--bind' cannot be split", "closing quotation"),
     in_variable("GUNICORN_CMD_ARGS", "-c nope.py", "GUNICORN_CMD_ARGS: config = 'nope.py': ", "name a file of Python"),
-    in_variable("GREENHORN_CMD_ARGS", "-k gevent", "GREENHORN_CMD_ARGS: worker_class = 'gevent'", "use gthread"),
+    in_variable("GREENHORN_CMD_ARGS", "-k gevnt", "GREENHORN_CMD_ARGS: worker_class = 'gevnt'", "use gthread"),
 ]
 
 TYPED = [

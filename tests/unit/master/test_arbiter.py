@@ -39,7 +39,7 @@ def log(folder: Path) -> str:
 
 def test_an_arbiter_with_a_worker_class_that_there_is_not_does_not_begin(arbiter: MakeArbiter):
     with pytest.raises(ConfigError, match="worker_class"):
-        arbiter(worker_class="sync")
+        arbiter(worker_class="gsync")
 
 
 def test_an_address_that_cannot_be_listened_at_gives_the_others_back(arbiter: MakeArbiter, tmp_path: Path):
@@ -255,7 +255,7 @@ def test_a_service_manager_is_told_when_the_first_worker_is_ready_and_once(
 def test_a_reload_is_told_when_it_begins_and_ends_however_it_ends(
     arbiter: MakeArbiter, manager: Callable[[], list[str]], tmp_path: Path
 ):
-    readings = [configuration(tmp_path, worker_class="sync"), configuration(tmp_path)]
+    readings = [configuration(tmp_path, worker_class="gsync"), configuration(tmp_path)]
     made = begun(arbiter(lambda: readings.pop(0)))
     made._tell_outside()
     manager()

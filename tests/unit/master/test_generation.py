@@ -44,7 +44,7 @@ def test_a_generation_is_what_its_settings_describe_with_nothing_opened():
     ("settings", "word"),
     [
         ({}, "no application is named"),
-        ({"wsgi_app": "hello:app", "worker_class": "sync"}, "worker_class"),
+        ({"wsgi_app": "hello:app", "worker_class": "gsync"}, "worker_class"),
     ],
 )
 def test_settings_that_no_worker_can_follow_are_an_error(settings: dict[str, Any], word: str):

@@ -219,15 +219,9 @@ def test_an_end_behind_bytes_that_were_not_read_is_none_yet():
         assert not connection.gone
 
 
-@pytest.fixture
-def peeks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on systems without epoll: nobody tells that a client left."""
-    monkeypatch.setattr("greenhorn.net.connection.PEEKS", True)
-
-
-@pytest.mark.usefixtures("peeks")
 def test_where_nobody_tells_the_connection_looks_for_the_end_itself():
     with connected(buffers()) as (client, connection):
+        connection.buffers.peeks = True
         connection.queued_at = time.monotonic() - HALF_CLOSE - 0.1
         assert not connection.client_disconnected()
         client.send(b"the next request")
@@ -239,9 +233,9 @@ def test_where_nobody_tells_the_connection_looks_for_the_end_itself():
         assert not connection.client_disconnected()
 
 
-@pytest.mark.usefixtures("peeks")
 def test_where_nobody_tells_a_reset_is_seen_at_once():
     with over_tcp() as (client, connection):
+        connection.buffers.peeks = True
         connection.queued_at = time.monotonic()
         assert not connection.client_disconnected()
         client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")

@@ -71,10 +71,12 @@ class TestWorker:
         self._log = Logger(Settings(errorlog=str(self._log_file), loglevel="debug"))
         self._access_file = folder / "access.log"
         self._access = AccessFile(str(self._access_file)) if access else None
-        self.worker = worker = ThreadWorker(1, Settings(**settings), self.listeners, self._log, self._access, theirs)
+        self.worker = worker = ThreadWorker(
+            1, Settings(**settings), self.listeners, self._log, self._access, theirs, app=app
+        )
         worker.pid = os.getpid()
         worker.signals = receiver
-        worker._compose(lambda: app)
+        worker._compose()
         self._thread = threading.Thread(target=self._run, name="poller")
         self._failure: BaseException | None = None
         self._clients: list[socket.socket] = []
