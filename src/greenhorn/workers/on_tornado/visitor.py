@@ -31,6 +31,7 @@ class Visitor(Connection):
 
     __slots__ = (
         "_after",
+        "_is_lent",
         "_on_gone",
         "_paces",
         "_service",
@@ -68,6 +69,8 @@ class Visitor(Connection):
         """Whether all of the request was read, so that Tornado reads nothing just now."""
         self.drained = True
         self._after: State | None = None
+        self._is_lent = False
+        """Whether a thread of the pool has it."""
         self._paces = paces
         self._service = service
         self._on_gone = on_gone
@@ -103,7 +106,7 @@ class Visitor(Connection):
         if self.on_end_of_native is not None:
             told, self.on_end_of_native = self.on_end_of_native, None
             told()
-        if self.state not in (State.WHOLE, State.ACTIVE) or self.is_native:
+        if not self._is_lent:
             self._leave()
 
     def _leave(self) -> None:
@@ -138,13 +141,14 @@ class Visitor(Connection):
 
     def work(self, *, native: bool) -> None:
         """Have a whole request, which the application works on."""
-        self.whole = not native
+        self.whole = self._is_lent = not native
         self.is_native = native
         self.state = State.ACTIVE if native else State.WHOLE
         self.was = State.ACTIVE
 
     def settle(self, outcome: State) -> None:
         """Do what the outcome of an exchange asks for, once Tornado has sent all of the answer."""
+        self._is_lent = False
         if self.stream.closed():
             self._leave()
         elif outcome is State.CLOSED and self.stream.abrupt:
