@@ -16,7 +16,7 @@ from greenhorn.master.generation import Generation, Load
 from greenhorn.master.handover import Handover
 from greenhorn.master.process import Launch, daemonize
 from greenhorn.master.surroundings import Surroundings
-from greenhorn.net.bind import parse_bind
+from greenhorn.net.bind import masked, parse_bind
 
 INTERRUPTED = 130
 """Exit code after Ctrl-C before the master was there, as shells have it."""
@@ -117,7 +117,8 @@ def _start(
         parse_bind(text)  # before anything is begun or loaded, since typing it right is all that it takes
     generation = Generation.of(settings, load)
     if settings.check_config or settings.print_config:
-        check(generation)
+        for warning in check(generation):
+            print(f"greenhorn: warning: {warning}", file=sys.stderr)
         return 0
     if not settings.daemon or handover.predecessor:
         launch = Launch()
@@ -145,4 +146,5 @@ def listing(configuration: Configuration) -> Iterator[str]:
         shown = repr(dict(value) if isinstance(value, Mapping) else value)
         if ROWS[name].secret and value is not None:
             shown = "'...'"
+        shown = masked(shown)
         yield f"{name:{longest}} = {shown:{WIDEST_VALUE}}  # {configuration.origins[name]}"

@@ -9,11 +9,12 @@ from greenhorn.net.listener import check_address
 from greenhorn.observe.logger_class import check_logging
 
 
-def check(generation: Generation) -> None:
-    """Check addresses, the pidfile's directory and the logs, and load the application. Nothing is listened at.
+def check(generation: Generation) -> list[str]:
+    """Check addresses, the pidfile's directory and the logs, and load the application; what a start would warn of.
 
-    A server that runs already with the same settings makes no difference. Raises `ConfigError` that begins with the
-    setting's name, and `AppLoadError`. Main thread, in the directory that chdir names.
+    Nothing is listened at; certificates were loaded with the generation. A server that runs already with the same
+    settings makes no difference. Raises `ConfigError` that begins with the setting's name, and `AppLoadError`. Main
+    thread, in the directory that chdir names.
     """
     settings = generation.settings
     for bind, _ in generation.entrances.all:
@@ -22,6 +23,7 @@ def check(generation: Generation) -> None:
         _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
     generation.load(settings)
     check_logging(settings)
+    return generation.warnings()
 
 
 def _check_directory(setting: str, folder: Path) -> None:

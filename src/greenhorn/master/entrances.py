@@ -13,7 +13,7 @@ from greenhorn.config.setting import parsed
 from greenhorn.config.tables import ROWS
 from greenhorn.config.tables.tls import TLSSettings
 from greenhorn.errors import ConfigError
-from greenhorn.net.bind import Bind, parse_bind
+from greenhorn.net.bind import LAST_PORT, Bind, parse_bind
 from greenhorn.tls.context import make_context
 from greenhorn.tls.credentials import Credentials
 from greenhorn.tls.entrance import Entrance
@@ -24,7 +24,9 @@ OWN = tuple(field.name for field in dataclasses.fields(TLSSettings) if not ROWS[
 WITH_CERTFILE = ("keyfile", "key_password", "certificates")
 """What belongs to a certificate, so that another certificate leaves it behind."""
 VERSIONS = {"1.2": ssl.TLSVersion.TLSv1_2, "1.3": ssl.TLSVersion.TLSv1_3}
-_ELSEWHERE = re.compile(r"\d{1,5}|https://[^/?#\s]+")
+_ELSEWHERE = re.compile(
+    r"(?P<port>\d{1,5})|https://(?:[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(?::(?P<behind>\d{1,5}))?/?", re.ASCII
+)
 
 
 class Entrances:
@@ -41,19 +43,29 @@ class Entrances:
         self.all: list[tuple[Bind, Entrance]] = [(bind, self._of(bind)) for bind in map(parse_bind, settings.bind)]
         self.default = Entrance(self._credentials(settings)) if settings.is_ssl else Entrance()
         """For sockets that a service manager has opened."""
+        self._check(settings)
+
+    def _check(self, settings: Settings) -> None:
+        """Raise `ConfigError` for what somebody relies on and nobody does."""
+        asked = any(one.options.cert_reqs for one in self.credentials)
         if settings.cert_reqs and not self.credentials:
             raise ConfigError("cert_reqs: clients cannot show a certificate without TLS; set certfile")
+        if settings.certificates and not self.credentials:
+            raise ConfigError("certificates: those are more certificates; name the first one in certfile")
+        if not asked and (settings.crl_file or any(one.options.crl_file for one in self.credentials)):
+            raise ConfigError("crl_file: no client is asked for a certificate; set cert_reqs")
 
     def _of(self, bind: Bind) -> Entrance:
         settings, scheme = self._settings, bind.scheme or ("https" if self._settings.is_ssl else "http")
-        own = dict(bind.settings)
+        own = _grouped(bind)
         if scheme == "http":
             return Entrance(redirect=_redirect(bind, own))
         for name in own:
             if name not in OWN:
                 raise ConfigError(f"bind: {name!r} is nothing that an https address can have; {', '.join(OWN)} are")
         changes: dict[str, Any] = {name: ROWS[name].default for name in WITH_CERTFILE} if "certfile" in own else {}
-        changes |= {name: parsed(ROWS[name], value, "bind") for name, value in own.items()}
+        for name, values in own.items():
+            changes[name] = parsed(ROWS[name], values if ROWS[name].repeats else values[0], "bind")
         return Entrance(self._credentials(dataclasses.replace(settings, **changes)))
 
     def _credentials(self, settings: Settings) -> Credentials:
@@ -113,13 +125,27 @@ def _call(settings: Settings, options: TLSOptions, pair: Pair) -> ssl.SSLContext
     return made
 
 
-def _redirect(bind: Bind, own: dict[str, str]) -> str:
+def _grouped(bind: Bind) -> dict[str, list[str]]:
+    """The values of each setting of an address. Raises `ConfigError` for one that has several and can have one."""
+    own: dict[str, list[str]] = {}
+    for name, value in bind.settings:
+        own.setdefault(name, []).append(value)
+    for name, values in own.items():
+        if len(values) > 1 and not (name in ROWS and ROWS[name].repeats):
+            raise ConfigError(f"bind: {name} is set twice at {bind.address}; set it once")
+    return own
+
+
+def _redirect(bind: Bind, own: dict[str, list[str]]) -> str:
     """Where the clients of an address without TLS are sent; empty if they are served."""
-    target = own.pop("redirect", "")
+    [target] = own.pop("redirect", [None])
     if own:
         raise ConfigError(f"bind: {next(iter(own))!r} is nothing that an address without TLS can have; redirect is")
-    if target and not _ELSEWHERE.fullmatch(target):
+    if target is None:
+        return ""
+    found = _ELSEWHERE.fullmatch(target)
+    if found is None or not 0 < int(found["port"] or found["behind"] or 1) <= LAST_PORT:
         raise ConfigError(
-            f"bind: redirect={target} at {bind.address} is neither a port nor a URL such as https://example.org"
+            f"bind: redirect={target!r} at {bind.address} is neither a port nor a URL such as https://example.org"
         )
-    return target
+    return target.removesuffix("/")
