@@ -29,22 +29,23 @@ def site(module_secure: StartServer) -> Server:
     return module_secure("wsgi_app", *flags)
 
 
-@pytest.mark.parametrize("sent", [HALF_HEAD, HALF_BODY, HALF_CHUNK], ids=["head", "body", "chunked body"])
-def test_who_does_not_go_on_with_a_request_is_told_so(site: Server, trusting: ssl.SSLContext, sent: bytes):
-    with site.secure(site.dial(), trusting) as connection:
-        began = time.monotonic()
+def test_who_does_not_go_on_with_a_request_is_told_so(site: Server, trusting: ssl.SSLContext):
+    waiting = [site.secure(site.dial(), trusting) for _ in range(3)]
+    began = time.monotonic()
+    for connection, sent in zip(waiting, (HALF_HEAD, HALF_BODY, HALF_CHUNK), strict=True):
         connection.sendall(sent)
-        received = receive_to_end(connection)
-    assert received.startswith(b"HTTP/1.1 408 Request Timeout\r\n")
-    assert 0.9 < time.monotonic() - began < LATEST
+    for connection in waiting:
+        assert receive_to_end(connection).startswith(b"HTTP/1.1 408 Request Timeout\r\n")
+        assert 0.9 < time.monotonic() - began < LATEST
 
 
-@pytest.mark.parametrize("asks", [True, False], ids=["behind an answer", "behind the handshake"])
-def test_who_asks_for_nothing_is_left_with_a_goodbye(site: Server, trusting: ssl.SSLContext, asks: bool):
-    with site.secure(site.dial(), trusting) as connection:
-        if asks:
-            assert ask(connection).status == 200
-        began = time.monotonic()
+def test_who_asks_for_nothing_behind_the_handshake_or_an_answer_is_left_with_a_goodbye(
+    site: Server, trusting: ssl.SSLContext
+):
+    silent, answered = (site.secure(site.dial(), trusting) for _ in range(2))
+    assert ask(answered).status == 200
+    began = time.monotonic()
+    for connection in (silent, answered):
         assert receive_to_end(connection) == b""
     assert time.monotonic() - began < LATEST
 

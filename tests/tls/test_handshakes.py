@@ -70,28 +70,25 @@ def test_the_flight_behind_it_cut_after_any_byte_costs_nothing(
     assert site.worker_pid() == worker
 
 
-@VERSIONS
-def test_who_falls_silent_in_a_handshake_is_left(
-    secure: StartServer, trusting: ssl.SSLContext, version: ssl.TLSVersion
-):
+def test_who_falls_silent_in_a_handshake_is_left(secure: StartServer, trusting: ssl.SSLContext):
     site = secure("wsgi_app", "--handshake-timeout", "1")
     began = time.monotonic()
-    hello = Steps(site.dial(), only(trusting, version)).hello
     silent = []
-    for cut in (1, 3, 5, 6, 9, 40, 100, len(hello) - 1):
-        silent.append(site.dial())
-        silent[-1].sendall(hello[:cut])
-    _, flight = second_flight(site, trusting)
-    for cut in (0, 1, 6, len(flight) - 1):
-        steps, flight = second_flight(site, trusting)
-        steps.connection.sendall(flight[:cut])
-        silent.append(steps.connection)
-    assert visit(site, trusting).answer.status == 200
-    assert not any(is_readable(connection, 0) for connection in silent)
+    for version in (ssl.TLSVersion.TLSv1_3, ssl.TLSVersion.TLSv1_2):
+        hello = Steps(site.dial(), only(trusting, version)).hello
+        for cut in (1, 3, 5, 6, 9, 40, 100, len(hello) - 1):
+            silent.append(site.dial())
+            silent[-1].sendall(hello[:cut])
+        _, flight = second_flight(site, trusting)
+        for cut in (0, 1, 6, len(flight) - 1):
+            steps, flight = second_flight(site, trusting)
+            steps.connection.sendall(flight[:cut])
+            silent.append(steps.connection)
+        assert visit(site, trusting).answer.status == 200
     for connection in silent:
         assert not ends_within(connection, 4).startswith(b"HTTP")
-    assert time.monotonic() - began < 6
-    assert site.connect()
+    assert 0.9 < time.monotonic() - began < 8
+    assert visit(site, trusting).answer.status == 200
 
 
 def test_bytes_now_and_then_do_not_make_the_time_for_a_handshake_longer(secure: StartServer, trusting: ssl.SSLContext):
