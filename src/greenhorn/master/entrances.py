@@ -66,7 +66,12 @@ class Entrances:
         changes: dict[str, Any] = {name: ROWS[name].default for name in WITH_CERTFILE} if "certfile" in own else {}
         for name, values in own.items():
             changes[name] = parsed(ROWS[name], values if ROWS[name].repeats else values[0], "bind")
-        return Entrance(self._credentials(dataclasses.replace(settings, **changes)))
+        try:
+            return Entrance(self._credentials(dataclasses.replace(settings, **changes)))
+        except ConfigError as wrong:
+            if not own or str(wrong).startswith("bind: "):
+                raise
+            raise ConfigError(f"bind: {bind.address}: {wrong}") from None
 
     def _credentials(self, settings: Settings) -> Credentials:
         options = tls_options(settings)

@@ -137,8 +137,8 @@ def test_the_settings_say_all_that_the_options_hold(folder: Path):
         (TLS, "bind: https needs a certificate; name one in certfile"),
         ("https+fd://3", "bind: https needs a certificate; name one in certfile"),
         (f"{TLS}?certfile=", "bind: https needs a certificate; name one in certfile"),
-        (f"{TLS}?keyfile=a.key", "keyfile: a.key needs a certificate; name one in certfile"),
-        (f"{TLS}?certfile=nope", "certfile: cannot read nope: No such file or directory"),
+        (f"{TLS}?keyfile=a.key", "bind: 127.0.0.1:8443: keyfile: a.key needs a certificate; name one in certfile"),
+        (f"{TLS}?certfile=nope", "bind: 127.0.0.1:8443: certfile: cannot read nope: No such file or directory"),
         (f"{TLS}?certfile=a.pem&certfile=b.pem", "bind: certfile is set twice at 127.0.0.1:8443; set it once"),
         (f"{TLS}?workers=4", f"bind: 'workers' is nothing that an https address can have; {', '.join(OWN)} are"),
         (f"{TLS}?redirect=443", f"bind: 'redirect' is nothing that an https address can have; {', '.join(OWN)} are"),
@@ -159,7 +159,10 @@ def test_settings_of_an_address_that_are_wrong_are_told(bind: str, told: str):
 def test_a_password_is_not_told(folder: Path):
     make(SERVER).write(folder, "locked", "zq81 by heart")
     told = refusal(f"{TLS}?certfile=locked.pem&keyfile=locked.key&key_password=zq82")
-    assert told == "keyfile: locked.key cannot be opened: key_password is wrong, or the key is damaged"
+    assert (
+        told
+        == "bind: 127.0.0.1:8443: keyfile: locked.key cannot be opened: key_password is wrong, or the key is damaged"
+    )
 
 
 @pytest.mark.parametrize(
