@@ -1,0 +1,1 @@
+"""What scripts/scan is made of: the scanners, what they complain about, and what of it counts."""
