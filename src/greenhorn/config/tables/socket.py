@@ -20,7 +20,11 @@ class SocketSettings:
         doc="""Addresses to listen on: HOST, HOST:PORT, [IPv6]:PORT, unix:PATH or fd://NUMBER. The flag
             may be given several times, and a file may hold a list. Without a port it is 8000; an empty
             host listens on every IPv4 address. With PORT in the environment the default is that port on
-            every IPv4 address.""",
+            every IPv4 address. A URL says what is spoken there, and has settings of its own behind a question mark:
+            https://HOST:PORT?certfile=PATH&keyfile=PATH takes those about TLS, and
+            http://HOST:PORT?redirect=443 sends clients to that port, or to a URL such as https://example.org.
+            https+unix:PATH, http+unix:PATH, https+fd://N and http+fd://N say the same of other addresses. Without a
+            port a URL means 443 or 80.""",
     )
     backlog: int = setting(
         ("--backlog",),
