@@ -4,6 +4,8 @@ Each takes the text of a flag or a Python value of a configuration file. Each ra
 would be valid.
 """
 
+import functools
+import operator
 import ssl
 from collections.abc import Sequence
 
@@ -55,8 +57,10 @@ def verify_flags(value: object) -> tuple[str, ...]:
     known = [name.removeprefix("VERIFY_") for name in ssl.VerifyFlags.__members__ if name != "VERIFY_DEFAULT"]
     valid = f"must be names separated by commas, of: {', '.join(known).lower()}"
     if isinstance(value, int) and not isinstance(value, bool):
-        members = ssl.VerifyFlags.__members__.items()
-        value = [name for name, flag in members if flag and value & flag == flag]
+        held = {name: flag for name, flag in ssl.VerifyFlags.__members__.items() if flag and value & flag == flag}
+        if functools.reduce(operator.or_, held.values(), 0) != value:
+            raise ValueError(valid)
+        value = list(held)
     found = tuple(item.upper().removeprefix("VERIFY_") for item in items_between_commas(value, valid))
     if not set(found) <= set(known):
         raise ValueError(valid)

@@ -21,11 +21,11 @@ class Renewal:
             return
         self._look_at = now + EVERY
         fleet = self._server.fleet
-        for generation in filter(None, (fleet.current, fleet.candidate)):
-            if generation.settings.reload_certificates:
-                for credentials in generation.entrances.credentials:
-                    if credentials.has_changed():
-                        self._renew(credentials)
+        watched = [one for one in (fleet.current, fleet.candidate) if one and one.settings.reload_certificates]
+        # Generations share those that stay the same: to look twice would find that a change has settled.
+        for credentials in dict.fromkeys(one for generation in watched for one in generation.entrances.credentials):
+            if credentials.has_changed():
+                self._renew(credentials)
 
     def _renew(self, credentials: Credentials) -> None:
         log = self._server.log
