@@ -29,7 +29,7 @@ from greenhorn.tls.stream import SecureSocket
 from integration.running import DEADLINE, Server, StartServer, wait_until
 from integration.slow_clients import MIB
 from tls.certificates import Issued, trusting_only
-from tls.clients import LAST_GET, Steps
+from tls.clients import LAST_GET, Steps, line_of, s_client
 
 HOSTILE = 24
 """Six times as many as there are threads."""
@@ -227,3 +227,16 @@ def test_requests_behind_floods_of_records_are_answered_and_nobody_waits_for_the
             assert received.startswith(b"HTTP/1.1 200 OK\r\n")
             assert received.endswith(b"\r\n\r\n%d" % TINY)
         assert_all_served(healthy)
+
+
+def test_early_data_is_not_taken(attacked: Callable[..., Server], ca_file: Path, tmp_path: Path):
+    """What comes before the handshake is complete could be sent again by anybody who has seen it (RFC 8446 8)."""
+    site = attacked()
+    session, early = tmp_path / "session", tmp_path / "early"
+    early.write_bytes(LAST_GET)
+    believing = ("-tls1_3", "-CAfile", str(ca_file))
+    _, told = s_client(site.port, *believing, "-sess_out", str(session))
+    assert line_of(told, "Max Early Data") == "0"
+    _, told = s_client(site.port, *believing, "-sess_in", str(session), "-early_data", str(early))
+    assert "Reused, TLSv1.3" in told
+    assert "Early data was not sent" in told
