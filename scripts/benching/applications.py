@@ -1,9 +1,9 @@
-"""The WSGI applications that every server under measurement runs, each as small as its workload allows."""
+"""The applications that the servers under measurement run, each as small as its workload allows."""
 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -34,6 +34,14 @@ def nap(_environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[by
     """Sleep for 5 ms, as an application does that waits for its database, then greet."""
     time.sleep(SLEEP_SECONDS)
     return _plain(start_response, GREETING)
+
+
+async def greet(scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """Answer a greeting of fixed length, by ASGI."""
+    if scope["type"] == "http":
+        fields = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(GREETING))]
+        await send({"type": "http.response.start", "status": 200, "headers": fields})
+        await send({"type": "http.response.body", "body": GREETING})
 
 
 def _plain(start_response: StartResponse, body: bytes) -> Iterable[bytes]:

@@ -72,6 +72,8 @@ Results = dict[tuple[str, str], Result]
 
 def fits(server: Server, workload: Workload) -> bool:
     """Say whether the server can take part: one thread cannot sleep for 128 clients, not all have that log or TLS."""
+    if workload.interface not in server.interfaces:
+        return False
     if workload.name == "sleep" and not server.threaded:
         return False
     return (server.logs or not workload.logged) and (server.encrypts or not workload.key)

@@ -40,6 +40,7 @@ class Launch:
     target: str
     settings: tuple[str, ...] = ()
     certificate: Certificate | None = None
+    interface: str = "wsgi"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +49,7 @@ class Server:
 
     `command` gives the program of the virtual environment and its arguments. `threaded` is False for a server
     that runs the application in its event loop, and `logs` for one that can write gunicorn's access log,
-    and `encrypts` for one that speaks TLS.
+    and `encrypts` for one that speaks TLS. `interfaces` are the kinds of applications that it is measured with.
     """
 
     name: str
@@ -56,11 +57,13 @@ class Server:
     threaded: bool = True
     logs: bool = False
     encrypts: bool = False
+    interfaces: tuple[str, ...] = ("wsgi",)
     remark: str = ""
 
 
 def _greenhorn(launch: Launch) -> list[str]:
-    return ["greenhorn", *_gunicorn_arguments(launch)]
+    kind = ["-k", "asgi"] if launch.interface == "asgi" else []
+    return ["greenhorn", *kind, *_gunicorn_arguments(launch)]
 
 
 def _gunicorn(launch: Launch) -> list[str]:
@@ -122,8 +125,13 @@ def _waitress(launch: Launch) -> list[str]:
     ]
 
 
+def _uvicorn(launch: Launch) -> list[str]:
+    # The same protocol and loop as greenhorn's: both choose httptools and uvloop, which are installed with it.
+    return ["uvicorn", "--no-access-log", "--host", HOST, "--port", str(launch.port), launch.target]
+
+
 _ALL = (
-    Server(GREENHORN, _greenhorn, logs=True, encrypts=True),
+    Server(GREENHORN, _greenhorn, logs=True, encrypts=True, interfaces=("wsgi", "asgi")),
     Server(
         "gunicorn",
         _gunicorn,
@@ -134,6 +142,7 @@ _ALL = (
     Server("granian", _granian, encrypts=True, remark="Rust"),
     Server("bjoern", _bjoern, threaded=False, remark="C; one thread runs everything"),
     Server("waitress", _waitress, remark="pure Python"),
+    Server("uvicorn", _uvicorn, threaded=False, interfaces=("asgi",), remark="with httptools and uvloop"),
 )
 SERVERS = {server.name: server for server in _ALL}
 
@@ -173,7 +182,7 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
     target = f"benching.applications:{workload.application}"
     with tempfile.TemporaryDirectory() as directory:
         certificate = make_certificate(workload.key, Path(directory)) if workload.key else None
-        launch = Launch(free_port(), workload.threads, target, settings, certificate)
+        launch = Launch(free_port(), workload.threads, target, settings, certificate, workload.interface)
         with launched(server, launch, venv, core, {}) as running:
             yield running
 

@@ -15,6 +15,8 @@ from benching.machine import BenchError, apt_install, note
 GREENHORN = "greenhorn"
 # What a source distribution needs from the system before pip can build it.
 SYSTEM_PACKAGES = {"bjoern": ("gcc", "libc6-dev", "libev-dev")}
+# What a server uses where it is installed, as people who care for speed have it.
+COMPANIONS = {"uvicorn": ("httptools", "uvloop")}
 
 _ABOUT = """
 import json, platform, sys, sysconfig
@@ -116,7 +118,11 @@ class Virtualenv:
 
     def install(self, package: str) -> str | None:
         """Install a package, in its newest version, unless it is there; return why that failed, or None."""
-        arguments = ["--editable", str(self.root)] if package == GREENHORN else ["--upgrade", package]
+        arguments = (
+            ["--editable", str(self.root)]
+            if package == GREENHORN
+            else ["--upgrade", package, *COMPANIONS.get(package, ())]
+        )
         state = self._checkout_state() if package == GREENHORN else "from PyPI"
         if self.installed.get(package) == state:
             return None

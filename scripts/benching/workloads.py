@@ -23,7 +23,7 @@ class Workload:
     `application` is a name in `benching.applications`, `answer` the body that it gives. `kept` says that
     connections stay open. `logged` says that the server writes an access log, in its default format, to a file.
     `key` is the kind of key that it shows with TLS; without one nothing is encrypted. Who does not keep connections
-    that are encrypted resumes sessions, or not, as `resumed` says.
+    that are encrypted resumes sessions, or not, as `resumed` says. `interface` is wsgi or asgi: the application's.
     """
 
     name: str
@@ -38,6 +38,7 @@ class Workload:
     logged: bool = False
     key: str = ""
     resumed: bool = False
+    interface: str = "wsgi"
 
 
 def _bare(host: str) -> list[bytes]:
@@ -138,6 +139,15 @@ _ALL = (
         threads=64,
     ),
     Workload("many", "bare GET, 1,000 kept connections", "hello", _bare, GREETING, connections=1000),
+    Workload("asgi", "bare GET by ASGI, 64 kept connections", "greet", _bare, GREETING, interface="asgi"),
+    Workload(
+        "asgi-browser",
+        "the same with a browser's head",
+        "greet",
+        _browser,
+        GREETING,
+        interface="asgi",
+    ),
     *_encrypted("tls", "RSA 2048", "rsa"),
     *_encrypted("tls-ec", "EC P-256", "ec"),
 )

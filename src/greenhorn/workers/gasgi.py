@@ -56,7 +56,6 @@ LAST_MOMENT = 1.0
 """Seconds of graceful_timeout that are left, at the most, for requests that are cancelled and for the application to
 stop."""
 HEARD = (signal.SIGQUIT, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
-LEAVING = HTTPError(503, "the server is about to leave")
 
 
 class ASGIWorker(Worker):
@@ -157,7 +156,7 @@ class ASGIWorker(Worker):
         self._renew_fields()
 
     def _door(self, entrance: Entrance, take_in: dict[bool, TakeIn]) -> Door:
-        application = redirecting(entrance.redirect) if entrance.redirect else self._until_left
+        application = redirecting(entrance.redirect) if entrance.redirect else self._application
         return Door(entrance, {trusted: self._entry(application, trusted, each) for trusted, each in take_in.items()})
 
     def _entry(self, application: Application, trusted: bool, take_in: TakeIn) -> Application:
@@ -183,12 +182,6 @@ class ASGIWorker(Worker):
             timeout=settings.request_timeout,
         )
         return attendance.attend(application, take_in, trusted=trusted)
-
-    def _until_left(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """The application; but a WebSocket that begins while the worker is about to leave is turned away."""
-        if self.service.draining and scope["type"] == "websocket":
-            return refuse(scope, send, LEAVING)
-        return self._application(scope, receive, send)
 
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
@@ -300,7 +293,7 @@ class ASGIWorker(Worker):
             ),
         )
         access = self.service.access
-        if access is not None:
+        if access is not None and connection.is_free:
             client = connection.whose
             size = len(answer) - answer.find(b"\r\n\r\n") - 4
             access.refused(
@@ -326,6 +319,7 @@ class ASGIWorker(Worker):
             return
         self.service.draining = True
         self.service.keep_alive = False
+        self._engine.open = False
         now = time.monotonic()
         self._leave_at = now + self.settings.graceful_timeout - self._reserve
         self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)

@@ -12,7 +12,7 @@ from greenhorn.http.head import RequestHead
 from greenhorn.observe.access import AccessLog, Refusal
 from greenhorn.observe.lines import field_key
 from greenhorn.observe.logger import Logger
-from greenhorn.workers.asgi.intake import REASON, TakeIn, refuse
+from greenhorn.workers.asgi.intake import REASON, REFUSED, TakeIn, refuse
 from greenhorn.workers.asgi.kind import Application, Message, Receive, Scope, Send
 from greenhorn.workers.hooked import Hook, Request
 
@@ -202,6 +202,9 @@ class Attendance:
 
     def _end(self, scope: Scope, head: RequestHead, exchange: Exchange, request: Request | None) -> None:
         access = self._access
+        refused: HTTPError | None = scope.get(REFUSED)
+        if refused is not None and not exchange.status_code:
+            exchange.status_code, exchange.reason = refused.status, refused.detail
         if access is not None:
             environ = environ_of(scope, head)
             if exchange.reason:

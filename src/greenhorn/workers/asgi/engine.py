@@ -5,18 +5,19 @@ import contextlib
 import socket
 import struct
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
+from time import monotonic
 from typing import Any
 
 import uvicorn
 from uvicorn.config import Config
 from uvicorn.server import ServerState
 
-from greenhorn.errors import ConfigError
+from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.head import Limits
+from greenhorn.workers.asgi.intake import REFUSED, refuse
 from greenhorn.workers.asgi.kind import Application, Receive, Scope, Send
 
 OLDEST = (0, 34)
@@ -25,10 +26,12 @@ CLOSE = (b"connection", b"close")
 
 READ = 262144
 """Bytes that a loop reads at once, at the most: beyond that h11 refuses what `Guard` has refused before."""
+LEAVING = HTTPError(503, "the server is about to leave")
 LINGERING = 65536
 """Bytes that are thrown away at most of a client that has its answer and goes on to send."""
 Refuse = Callable[["Guard", int, str], bytes]
-"""Makes the answer to what is refused, with a status and the reason, and writes it down."""
+"""Makes the answer to what is refused, with a status and the reason, and writes it down, unless there is a request to
+which that happens: then its own line tells."""
 
 
 def check_version() -> None:
@@ -106,9 +109,13 @@ class Engine:
     handshakes: ServerState = field(default_factory=ServerState)
     """The same state, for WebSockets: their handshake must not say that the connection closes."""
 
+    open: bool = True
+    """Whether WebSockets may begin: not while the worker is about to leave."""
+
     def __post_init__(self) -> None:
         base = self.config.http_protocol_class
-        self.protocol: Callable[..., Guard] = type(f"Guarded{base.__name__}", (Guard, base), {})
+        own = {"feed": base.data_received, "__doc__": "A connection of this worker."}
+        self.protocol: Callable[..., Guard] = type(f"Guarded{base.__name__}", (Guard, base), own)
         self.handshakes.connections = self.state.connections
         self.handshakes.tasks = self.state.tasks
 
@@ -129,6 +136,8 @@ class Guard(asyncio.Protocol):
     cycle: Any
     transport: Any
     flow: Any
+    feed: Callable[[bytes], None]
+    """What uvicorn does with what has come."""
 
     def __init__(self, engine: Engine, enter: Application, client: tuple[str, int] | None) -> None:
         behind: Any = super()  # one of uvicorn's
@@ -136,7 +145,7 @@ class Guard(asyncio.Protocol):
         self.engine = engine
         self.whose = client
         self.app: Application = self._run
-        self.began = self.heard_at = time.monotonic()
+        self.began = self.heard_at = monotonic()
         self.head_since = 0.0
         """When the first byte of a head came that is not whole; 0 while there is none."""
         self.received = 0
@@ -173,31 +182,37 @@ class Guard(asyncio.Protocol):
         """Take the connection on."""
         super().connection_made(transport)
         self.client = self.whose
+        address = transport.get_extra_info("sockname")
+        if isinstance(address, str):  # older versions have no server there
+            self.server = (address, None)
 
     def data_received(self, data: bytes) -> None:
         """Pass on what has come, within the limits that uvicorn does not have."""
         cycle = self.cycle
-        self.heard_at = now = time.monotonic()
+        self.heard_at = now = monotonic()
         if self._lingers:
             self.received += len(data)
             if self.received > LINGERING:
                 self.transport.abort()
         elif cycle is None or cycle.response_complete:
-            super().data_received(data)
-            if self._upgraded:
-                return
+            self.feed(data)
             if self.cycle is not cycle:
-                self.head_since, self.received = 0, len(self.cycle.body)
-                self._bound_body()
-                return
-            self.head_since = self.head_since or now
-            self.received += len(data)
-            if self.received > self.engine.limits.largest:
-                self.turn_away(431, "the head is larger than limit_request_head, or all of its fields")
+                self._begin(len(self.cycle.body))
+            elif not self._upgraded:
+                self.head_since = self.head_since or now
+                self.received += len(data)
+                if self.received > self.engine.limits.largest:
+                    self.turn_away(431, "the head is larger than limit_request_head, or all of its fields")
         else:
             self.received += len(data)
             if not cycle.more_body or self._bound_body():
-                super().data_received(data)
+                self.feed(data)
+
+    def _begin(self, received: int) -> None:
+        """Take note of a request whose head is whole, and of so many bytes of its body."""
+        self.head_since, self.received = 0.0, received
+        if received:
+            self._bound_body()
 
     def _bound_body(self) -> bool:
         """Refuse a body that is too large; whether it is not."""
@@ -230,6 +245,7 @@ class Guard(asyncio.Protocol):
             return
         if not self.is_free:
             begun = cycle.response_started
+            cycle.scope[REFUSED] = HTTPError(status, reason)
             cycle.disconnected = True
             cycle.message_event.set()
             if begun:
@@ -258,11 +274,11 @@ class Guard(asyncio.Protocol):
     def _make_websocket(self, *, config: Config, app_state: dict[str, Any], **_others: Any) -> asyncio.Protocol:
         make: Any = config.ws_protocol_class
         made = make(config=config, server_state=self.engine.handshakes, app_state=app_state)
-        enter, client = self._enter, self.whose
+        engine, enter, client = self.engine, self._enter, self.whose
 
         def run(scope: Scope, receive: Receive, send: Send) -> Any:
             scope["client"] = client
-            return enter(scope, receive, send)
+            return enter(scope, receive, send) if engine.open else refuse(scope, send, LEAVING)
 
         made.app = run
         protocol: asyncio.Protocol = made

@@ -19,6 +19,10 @@ REMEMBERED = 2048
 LONGEST_REMEMBERED = 64
 VERSION = len(" HTTP/1.1") + 1
 """Bytes of a request line beside method and target."""
+REFUSED = "greenhorn.refused"
+"""The key in a scope of why the server has answered a request that the application had already."""
+LONGEST_METHOD = 32
+"""Bytes of any method that uvicorn's parsers know."""
 REASON = "greenhorn.reason"
 """The key in a message by which the access log learns why a request was refused."""
 
@@ -41,23 +45,29 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
     """What takes the requests of such peers in."""
     most_fields, longest_line = limits.fields, limits.request_line
     longest, longest_body = limits.field_size or limits.largest, limits.body
+    unsuspicious = (longest_line or limits.largest) - LONGEST_METHOD - VERSION
     harmless: set[bytes] = set()
     telling, names = trust.telling, trust.names
 
     def take_in(scope: Scope) -> None:
         headers = scope["headers"]
-        if longest_line:
-            asked = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope.get("method", "GET")) + VERSION
-            if asked > longest_line:
-                raise HTTPError(414, "the request line is longer than limit_request_line")
-        if len(headers) > most_fields:
-            raise HTTPError(431, "there are more fields than limit_request_fields")
+        if len(headers) > most_fields or len(scope["raw_path"]) + len(scope["query_string"]) > unsuspicious:
+            judge(scope)
+            return
         for name, value in headers:
             if name not in harmless or len(value) > longest:
                 judge(scope)
                 return
 
+    def check_size(scope: Scope) -> None:
+        asked = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope.get("method", "GET")) + VERSION
+        if longest_line and asked > longest_line:
+            raise HTTPError(414, "the request line is longer than limit_request_line")
+        if len(scope["headers"]) > most_fields:
+            raise HTTPError(431, "there are more fields than limit_request_fields")
+
     def judge(scope: Scope) -> None:
+        check_size(scope)
         kept = []
         told: dict[str, str] = {}
         for name, value in scope["headers"]:
