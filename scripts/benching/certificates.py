@@ -31,7 +31,7 @@ def make(kind: str, folder: Path) -> Certificate:
     """
     made = Certificate(folder / f"{kind}.pem", folder / f"{kind}.key")
     names = f"subjectAltName=DNS:localhost,IP:{ADDRESS}"
-    arguments = ["openssl", "req", "-x509", "-nodes", "-days", "30", "-subj", "/CN=localhost", "-addext", names]
+    arguments = ["openssl", "req", "-x509", "-nodes", "-days", "60", "-subj", "/CN=localhost", "-addext", names]
     arguments += ["-newkey", *KINDS[kind], "-keyout", str(made.keyfile), "-out", str(made.certfile)]
     done = subprocess.run(arguments, capture_output=True, text=True, check=False)
     if done.returncode:
