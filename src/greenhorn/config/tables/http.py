@@ -134,8 +134,8 @@ class TimeoutSettings:
         default=10,
         parse=seconds,
         meta="SECONDS",
-        doc="""Time for what comes before the first request, the PROXY header, from its first byte on; 0 = for ever.
-            No later byte renews it. When it is over the connection is closed.""",
+        doc="""Time for what comes before the first request, the PROXY header and the TLS handshake, from the first byte
+            on; 0 = for ever. No later byte renews it. When it is over the connection is closed.""",
         differs="""has no such setting.""",
     )
     first_byte_timeout: int = setting(
