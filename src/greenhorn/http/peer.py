@@ -20,6 +20,10 @@ CRC32C = 3
 _CASTAGNOLI = 0x82F63B78
 
 
+MAPPED_BITS = 96
+"""Bits of an IPv6 address in front of the IPv4 address that it stands for."""
+
+
 class Networks:
     """A set of addresses that are trusted with something: single ones, networks, or everybody (`*`).
 
@@ -34,7 +38,7 @@ class Networks:
         texts = [text.strip() for text in networks]
         self._everybody = "*" in texts
         self._known: dict[str, bool] = {"": True}
-        self._networks = tuple(ipaddress.ip_network(text) for text in texts if text not in ("", "*"))
+        self._networks = tuple(_network(text) for text in texts if text not in ("", "*"))
 
     def __contains__(self, address: str) -> bool:
         if self._everybody:
@@ -54,6 +58,15 @@ class Networks:
         if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
             parsed = parsed.ipv4_mapped
         return any(parsed.version == network.version and parsed in network for network in self._networks)
+
+
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """A network, of IPv4 if it is one of IPv4 addresses in the form of IPv6 (RFC 4291 2.5.5.2), as peers are."""
+    network = ipaddress.ip_network(text)
+    mapped = network.network_address.ipv4_mapped if isinstance(network, ipaddress.IPv6Network) else None
+    if mapped is None or network.prefixlen < MAPPED_BITS:
+        return network
+    return ipaddress.ip_network(f"{mapped}/{network.prefixlen - MAPPED_BITS}")
 
 
 class ProxyHeader(NamedTuple):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from greenhorn.errors import ConfigError
 from greenhorn.master.generation import Generation
-from greenhorn.net.listener import check_address
+from greenhorn.net.check import check_address
 from greenhorn.observe.logger_class import check_logging
 
 

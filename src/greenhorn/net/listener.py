@@ -236,7 +236,7 @@ def listen(address: Address, manner: Manner, *, only_ipv6: bool = False) -> List
     except UnicodeError:
         raise ConfigError(f"bind: cannot listen at {address}: {address.host!r} is no host name") from None
     except OSError as error:
-        raise ConfigError(f"bind: cannot listen at {address}: {_reason(error, address)}") from error
+        raise ConfigError(f"bind: cannot listen at {address}: {reason_for(error, address)}") from error
 
 
 def _listen_on(listener: Listener, manner: Manner) -> None:
@@ -280,7 +280,7 @@ def _prepare(sock: socket.socket, *, only_ipv6: bool, reuse_port: bool) -> None:
 
 
 def _listen_tcp(address: Address, manner: Manner, *, only_ipv6: bool) -> Listener:
-    sock, resolved = _resolve(address, address.port)
+    sock, resolved = resolve(address, address.port)
     try:
         _prepare(sock, only_ipv6=only_ipv6, reuse_port=manner.reuse_port)
         sock.bind(resolved)
@@ -292,41 +292,11 @@ def _listen_tcp(address: Address, manner: Manner, *, only_ipv6: bool) -> Listene
     return Listener(sock, address, reserved=manner.reuse_port)
 
 
-def _resolve(address: Address, port: int) -> tuple[socket.socket, Any]:
+def resolve(address: Address, port: int) -> tuple[socket.socket, Any]:
     """A socket of the family that the host has, IPv4 if it can be, and what to bind it to."""
     found = socket.getaddrinfo(address.host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     family, kind, protocol, _, resolved = min(found, key=lambda info: info[0] != socket.AF_INET)
     return socket.socket(family, kind, protocol), resolved
-
-
-def check_address(address: Address) -> None:
-    """Raise `ConfigError` for an address at which nobody could ever listen: who listens there now does not matter.
-
-    No port is taken for that, and no path. Descriptors are left out, since only a service manager passes them on.
-    """
-    try:
-        if address.path:
-            _check_path(address)
-        elif address.host:
-            sock, resolved = _resolve(address, 0)
-            with sock:
-                sock.bind(resolved)
-    except UnicodeError:
-        raise ConfigError(f"bind: cannot listen at {address}: {address.host!r} is no host name") from None
-    except OSError as error:
-        raise ConfigError(f"bind: cannot listen at {address}: {_reason(error, address)}") from error
-
-
-def _check_path(address: Address) -> None:
-    path = Path(address.path)
-    if len(os.fsencode(path)) > LONGEST_PATH:
-        raise ConfigError(f"bind: cannot listen at {address}: the path is longer than {LONGEST_PATH} bytes")
-    if path.exists() and not path.is_socket():
-        raise ConfigError(f"bind: cannot listen at {address}: there is a file that is no socket")
-    if not path.parent.is_dir():
-        raise ConfigError(f"bind: cannot listen at {address}: there is no directory {path.parent}")
-    if not os.access(path.parent, os.W_OK | os.X_OK):
-        raise ConfigError(f"bind: cannot listen at {address}: the directory {path.parent} may not be written to")
 
 
 def _listen_unix(address: Address, manner: Manner) -> Listener:
@@ -363,7 +333,8 @@ def _answers(path: str) -> bool:
         return probe.connect_ex(path) in (0, errno.EAGAIN, errno.EINPROGRESS)
 
 
-def _reason(error: OSError, address: Address) -> str:
+def reason_for(error: OSError, address: Address) -> str:
+    """Why nobody can listen at an address, in words."""
     if isinstance(error, socket.gaierror):
         return f"the name {address.host!r} has no address here ({error.strerror})"
     if error.errno == errno.EADDRINUSE and address.port:

@@ -1,7 +1,9 @@
 """The access log: a line per answer, whole and unforgeable, in a file or on the standard output."""
 
 import contextlib
+import json
 import os
+import re
 import select
 import stat
 import threading
@@ -21,6 +23,9 @@ PATIENCE = 1.0
 """Seconds that a pipe or terminal may be full before lines are lost."""
 PIECE = 4096
 """Bytes that a pipe takes at once from several processes without mixing them (PIPE_BUF of Linux)."""
+
+
+_HALF_ESCAPE = re.compile(rb"\\(?:x[0-9A-Fa-f]?)?\Z")
 
 
 class Unread(NamedTuple):
@@ -156,15 +161,38 @@ class AccessFile:
 
 
 def pieces(lines: bytes) -> list[bytes]:
-    """Whole lines in pieces that a pipe takes at once, as far as each line is no longer than that itself."""
+    """Whole lines in pieces that a pipe takes at once; a line that is longer than that itself is cut short."""
     if len(lines) <= PIECE:
         return [lines]
     found = [b""]
-    for line in lines.splitlines(keepends=True):
+    for whole in lines.splitlines(keepends=True):
+        line = whole if len(whole) <= PIECE else _cut_short(whole)
         if found[-1] and len(found[-1]) + len(line) > PIECE:
             found.append(b"")
         found[-1] += line
     return found
+
+
+def _cut_short(line: bytes) -> bytes:
+    """As much of a line as a pipe takes at once, and three dots; of one in JSON its values are cut.
+
+    In two pieces, another process's lines might come between them, and what a client wrote might begin a line.
+    """
+    try:
+        values = json.loads(line)
+    except ValueError:
+        values = None
+    if not isinstance(values, dict):
+        return _HALF_ESCAPE.sub(b"", line[: PIECE - 4]) + b"...\n"
+    most = PIECE
+    while len(line) > PIECE and most > 1:
+        most //= 2
+        cut = {
+            name: f"{value[:most]}..." if isinstance(value, str) and len(value) > most else value
+            for name, value in values.items()
+        }
+        line = json.dumps(cut).encode() + b"\n"
+    return line if len(line) <= PIECE else b"{}\n"
 
 
 class Excluded:

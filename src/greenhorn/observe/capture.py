@@ -21,7 +21,7 @@ class Capture:
     def hold(self, path: str) -> IO[Any]:
         """Let both lead to the file from now on, and return it. Raises `OSError`."""
         _flush()
-        file = open(path, "a+", encoding="utf-8")  # noqa: SIM115, PTH123 - stays open
+        file = open(path, "a", encoding="utf-8")  # noqa: SIM115, PTH123 - stays open
         if self.file is None:
             self._before = [os.dup(fd) for fd in STANDARD]
         else:

@@ -64,6 +64,11 @@ class Logger(Outlets):
         """The file that capture_output sends standard output and error to."""
         self.lock = threading.Lock()
         self.cfg = cfg
+        # Subclasses have a `setup` of their own, which need not call this one.
+        self.form = format_in_use(cfg.access_log_format, cfg.log_format)
+        self.loglevel = self.LOG_LEVELS.get(cfg.loglevel.lower(), logging.INFO)
+        self._own_access_formatter = logging.Formatter(self.access_fmt)
+        self._own_access_handler: logging.Handler | None = None
         self.setup(cfg)
 
     def setup(self, cfg: Any) -> None:
@@ -74,7 +79,6 @@ class Logger(Outlets):
         self._set_levels()
         as_json = JSONFormatter() if cfg.log_format == "json" else None
         self._set_handler(self.error_log, cfg.errorlog, as_json or logging.Formatter(self.error_fmt, self.datefmt))
-        self._own_access_formatter = logging.Formatter(self.access_fmt)
         self._set_handler(self.access_log, cfg.accesslog, self._own_access_formatter, stream=sys.stdout)
         self._own_access_handler = self._get_gunicorn_handler(self.access_log)
         self._capture(cfg)
@@ -218,6 +222,8 @@ class Logger(Outlets):
         if not self.access_log_enabled:
             return False
         log, own = self.access_log, self._own_access_handler
+        if not log.isEnabledFor(logging.INFO):  # somebody has silenced it
+            return True
         if log.propagate and log.parent is not None and log.parent.hasHandlers():
             return True
         if own is None:

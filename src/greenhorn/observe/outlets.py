@@ -9,8 +9,9 @@ from typing import Any
 from greenhorn.observe.statsd import StatsD
 from greenhorn.observe.wsgi_errors import ErrorStream, stream_handler
 
-NAMES = {"greenhorn.error": "gunicorn.error", "greenhorn.access": "gunicorn.access"}
-"""Python's loggers, and the names by which applications that were written for gunicorn ask for them."""
+NAMES = {"greenhorn": "gunicorn", "greenhorn.error": "gunicorn.error", "greenhorn.access": "gunicorn.access"}
+"""Python's loggers, and the names by which applications that were written for gunicorn ask for them; the one above
+them first."""
 
 
 def share_loggers() -> None:

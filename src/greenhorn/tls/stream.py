@@ -166,13 +166,9 @@ class SecureSocket:
                     if size > RECORD:
                         room = READ
                     incoming.write(wire)
-                elif data:
-                    break  # it comes again
                 else:
-                    self._ended = True
-                    if self._strict:
-                        raise ConnectionResetError("the client ended the stream without a TLS goodbye")
-                    return b""
+                    self._note_end(data)
+                    break
         if not data and not self._ended:
             self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
@@ -182,6 +178,13 @@ class SecureSocket:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
         return data
+
+    def _note_end(self, data: bytes) -> None:
+        """Note that the wire has ended without a goodbye; behind `data` that will be found again."""
+        if not data:
+            self._ended = True
+            if self._strict:
+                raise ConnectionResetError("the client ended the stream without a TLS goodbye")
 
     def _reply(self) -> None:
         """Send what a client asked for without the caller's doing: that nothing is renegotiated, or a new key."""

@@ -123,6 +123,7 @@ def build_environ(template: Environ, head: RequestHead, body: BinaryIO, response
     environ["wsgi.input"] = body
     environ["wsgi.early_hints"] = response.early_hints
     if environ["SCRIPT_NAME"]:
+        environ["SCRIPT_NAME"] = environ["SCRIPT_NAME"].rstrip("/")  # as PATH_INFO begins with it (PEP 3333)
         environ["PATH_INFO"] = _path_below(environ["SCRIPT_NAME"].removeprefix(environ.get(PREFIX, "")), head.path)
     if not environ["SERVER_PORT"]:
         _name_server_by_host(environ)

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from greenhorn.errors import ConfigError
-from greenhorn.net.listener import Address, check_address, parse_address
+from greenhorn.net.check import check_address
+from greenhorn.net.listener import Address, parse_address
 
 
 def refusal(address: Address) -> str:
@@ -17,9 +18,17 @@ def refusal(address: Address) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("text", ["127.0.0.1:8000", ":0", "localhost:1", "0.0.0.0:80", "fd://3", "fd://web"])
+@pytest.mark.parametrize("text", ["127.0.0.1:8000", ":0", "localhost:1", "0.0.0.0:80", "fd://web"])
 def test_addresses_of_this_machine_can_be_listened_at(text: str):
     check_address(parse_address(text))
+
+
+def test_a_descriptor_has_to_be_open_and_a_socket():
+    assert "no such descriptor is open" in refusal(parse_address("fd://999999"))
+    with tempfile.TemporaryFile() as file:
+        assert "the descriptor is no socket" in refusal(parse_address(f"fd://{file.fileno()}"))
+    with socket.socket() as sock:
+        check_address(parse_address(f"fd://{sock.fileno()}"))
 
 
 def test_a_port_that_is_listened_at_already_makes_no_difference():

@@ -326,3 +326,48 @@ def test_a_check_finds_what_is_wrong(tmp_path: Path, wrong: dict[str, Any]):
         check_logging(make(**{"accesslog": str(tmp_path / "access.log"), **wrong}))
     assert list(tmp_path.iterdir()) == []
     assert Format.of("%(h)s").atoms == {"h"}
+
+
+class Stubbed(Logger):
+    """As guides for loguru and structlog have it: all goes to whoever listens at the root."""
+
+    def setup(self, cfg: Any) -> None:  # noqa: ARG002 - the contract of the base class
+        handler = logging.NullHandler()
+        self.error_logger = logging.getLogger("gunicorn.error")
+        self.access_logger = logging.getLogger("gunicorn.access")
+        for log in (self.error_logger, self.access_logger):
+            log.addHandler(handler)
+            log.setLevel("INFO")
+
+
+@pytest.mark.parametrize("accesslog", [None, "-"])
+def test_a_setup_that_does_not_call_ours_is_enough(accesslog: str | None):
+    log = Stubbed(Settings(accesslog=accesslog))
+    assert access_log(Settings(accesslog=accesslog), log, None, ()) is not None or accesslog is None
+    log.info("hello")
+    log.reopen_files()
+    log.access(Answer(), stand_in(head(), environ_of(head())), environ_of(head()), timedelta(seconds=1))
+
+
+def test_who_silences_the_access_log_gets_no_lines(tmp_path: Path):
+    settings = files(tmp_path)
+    log = Logger(settings)
+    assert not log.routes_access
+    logging.getLogger("gunicorn.access").setLevel(logging.WARNING)
+    assert log.routes_access
+
+
+def test_a_handler_above_gunicorns_loggers_sees_their_lines():
+    log = Logger(Settings(errorlog="-"))
+    seen: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: seen.append(record.getMessage())  # type: ignore[method-assign]
+    above = logging.getLogger("gunicorn")
+    above.addHandler(handler)
+    log.error_log.propagate = True
+    try:
+        log.error("zq81")
+    finally:
+        log.error_log.propagate = False
+        above.removeHandler(handler)
+    assert seen == ["zq81"]

@@ -1,6 +1,8 @@
 """The access log on a standard output that nobody reads, and in a pipe that several processes write to."""
 
+import json
 import os
+import re
 import subprocess
 import sys
 
@@ -44,9 +46,30 @@ def test_lines_go_in_pieces_that_a_pipe_takes_at_once():
     assert len(found) < 100
 
 
-def test_a_line_that_is_longer_than_a_piece_is_a_piece():
-    assert pieces(b"a\n" + b"x" * PIECE + b"\nb\n") == [b"a\n", b"x" * PIECE + b"\n", b"b\n"]
+def test_a_line_that_is_longer_than_a_piece_is_cut_short():
+    first, cut, last = pieces(b"a\n" + b"x" * PIECE + b"\nb\n")
+    assert (first, last) == (b"a\n", b"b\n")
+    assert cut == b"x" * (PIECE - 4) + b"...\n"
     assert pieces(b"") == [b""]
+
+
+@pytest.mark.parametrize("shift", range(5))
+def test_it_is_not_cut_within_an_escape(shift: int):
+    (cut,) = pieces(b"a" * shift + rb"\x0a" * PIECE + b"\n")
+    assert len(cut) <= PIECE
+    assert re.fullmatch(rb"a*(?:\\x0a)+\.\.\.\n", cut)
+
+
+def test_of_a_line_in_json_the_long_values_are_cut():
+    agent, target = "é" * PIECE, "/" + "x" * 20000
+    (cut,) = pieces(json.dumps({"status": 200, "agent": agent, "target": target, "id": None}).encode() + b"\n")
+    assert len(cut) <= PIECE
+    values = json.loads(cut)
+    assert (values["status"], values["id"]) == (200, None)
+    for name, whole in (("agent", agent), ("target", target)):
+        assert values[name].endswith("...")
+        assert whole.startswith(values[name].removesuffix("..."))
+        assert len(values[name]) > 100
 
 
 def test_lines_that_wait_are_bounded():

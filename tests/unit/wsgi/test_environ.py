@@ -150,6 +150,11 @@ def test_the_path_is_what_is_below_the_script_name(script_name: str, path: str, 
     assert environ["SCRIPT_NAME"] + environ["PATH_INFO"] == path
 
 
+def test_a_slash_at_the_end_of_the_script_name_belongs_to_the_path():
+    environ = build("GET /app/x HTTP/1.1\r\nHost: a", script_name="/app/")
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/app", "/x")
+
+
 @pytest.mark.parametrize("path", ["/", "/ap", "/application", "/APP/x", "/x/app"])
 def test_a_path_beside_the_script_name_is_an_error_of_the_setup(path: str):
     with pytest.raises(HTTPError) as caught:
