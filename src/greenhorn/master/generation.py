@@ -115,6 +115,12 @@ class Generation:
             self.app = before.app
             log.info("preload_app: the application stays as it was loaded; USR2 starts a master with new code")
             return
+        if self.worker_class.patch is not Worker.patch and socket.socket.__module__ == "socket":
+            log.warning(
+                "preload_app: the application is loaded before %s replaces what blocks, and keeps what it has bound by "
+                "then: leave preload_app off, or let the configuration file replace it first",
+                self.settings.worker_class_str,
+            )
         self.app = self.load(self.settings)
         threads = other_threads()
         if threads:

@@ -1,7 +1,9 @@
 """From the setting worker_class to a class: ours, a plug-in's, or somebody's own."""
 
+import platform
 from importlib import import_module
 from importlib.metadata import entry_points
+from operator import attrgetter
 from typing import Any
 
 from greenhorn.config.worker_classes import ENTRY_POINTS, LIBRARIES, WORKERS, WorkerKind, fault_of
@@ -39,15 +41,20 @@ def _find(name: str) -> Any:
     if name in WORKERS:
         return _imported(name, *WORKERS[name].split(":"))
     if ":" not in name and "." not in name:
-        (entry,) = entry_points(group=ENTRY_POINTS, name=name)
-        return _imported(name, entry.module, entry.attr)
+        offered = {(entry.module, entry.attr): entry.value for entry in entry_points(group=ENTRY_POINTS, name=name)}
+        if len(offered) > 1:
+            raise ConfigError(
+                f"worker_class = {name!r}: several packages offer one: name it by its path, as {min(offered.values())}"
+            )
+        [(module, attribute)] = offered
+        return _imported(name, module, attribute)
     module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     return _imported(name, module, attribute)
 
 
 def _imported(name: str, module: str, attribute: str) -> Any:
     try:
-        return getattr(import_module(module), attribute)
+        imported = import_module(module)
     except ImportError as error:
         library = LIBRARIES.get(name, "")
         if library and (error.name or "").partition(".")[0] in (library, "greenlet"):
@@ -56,7 +63,12 @@ def _imported(name: str, module: str, attribute: str) -> Any:
                 f"worker_class = {name!r}: needs {library}, which is not installed: pip install 'greenhorn[{extra}]'"
             ) from None
         raise ConfigError(f"worker_class = {name!r}: {module} cannot be imported: {error}") from error
+    except Exception as error:
+        what = module
+        if name in LIBRARIES:
+            what = f"{LIBRARIES[name]} as it is installed does not go with Python {platform.python_version()}: {module}"
+        raise ConfigError(f"worker_class = {name!r}: {what} cannot be imported: {error!r}") from error
+    try:
+        return attrgetter(attribute)(imported)
     except AttributeError:
         raise ConfigError(f"worker_class = {name!r}: there is no {attribute} in {module}") from None
-    except Exception as error:
-        raise ConfigError(f"worker_class = {name!r}: {module} cannot be imported: {error!r}") from error

@@ -1,13 +1,17 @@
 """Greenlets of eventlet."""
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import Any
 
-import eventlet
-from eventlet import hubs
-
 from greenhorn.workers.green import GreenWorker
+
+with warnings.catch_warnings():
+    # Whoever chose the library long ago knows, or reads it in docs/workers.md; a paragraph at each start tells nobody.
+    warnings.filterwarnings("ignore", r"\s*Eventlet is deprecated")
+    import eventlet
+    from eventlet import hubs
 
 
 class Expired(Exception):  # noqa: N818 - it is no error
