@@ -308,3 +308,18 @@ async def application(scope, receive, send):
     connection.sendall(b"GET /stuck HTTP/1.1\r\nHost: x\r\n\r\n")
     wait_until(lambda: ready_workers(site) not in ([], [first]), what="another worker")
     assert site.request(LAST_GET).status == 200
+
+
+@pytest.mark.parametrize("kind", FAMILY)
+@pytest.mark.parametrize("flag", [(), ("--check-config",)], ids=["start", "check"])
+def test_where_uvicorn_is_missing_one_line_says_what_to_install(
+    server: StartServer, tmp_path: Path, kind: str, flag: tuple[str, ...]
+):
+    (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError(\"No module named 'uvicorn'\", name='uvicorn')")
+    without = {"PYTHONPATH": str(tmp_path)}
+    site = server("wsgi_app", "-k", kind, *flag, env=without, ready=False, exit_code=1)
+    assert site.wait() == 1
+    [line] = site.log().splitlines()
+    assert line.endswith(
+        f"worker_class = {kind!r}: needs uvicorn, which is not installed: pip install 'greenhorn[asgi]'"
+    )
