@@ -8,28 +8,59 @@ from typing import Any
 
 import pytest
 
-from integration import answers
+from integration import answers, kinds
 from integration.answers import Answer
 from integration.running import Server, StartServer, servers
 from integration.staging import Theatre, theatre
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of modules that ask for it once for each worker class."""
+    if "kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_kind"):
+        metafunc.parametrize("kind", kinds.chosen(), indirect=True, scope="module")
+
+
+@pytest.fixture(scope="module")
+def kind(request: pytest.FixtureRequest) -> str:
+    """The worker class of the servers that are started."""
+    return str(getattr(request, "param", kinds.USUAL))
+
+
+@pytest.fixture(autouse=True)
+def _leave_out_what_differs(request: pytest.FixtureRequest) -> None:
+    if "kind" in request.fixturenames:
+        kind = request.getfixturevalue("kind")
+        for mark in request.node.iter_markers("differs"):
+            only = mark.kwargs["only"]
+            if kind in mark.args and (not only or any(text in request.node.name for text in only)):
+                pytest.skip(f"{kind} differs by nature: {mark.kwargs['row']}")
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[StartServer]:
+def server(tmp_path: Path, kind: str) -> Iterator[StartServer]:
     """Start servers: `server("wsgi_app", "--threads", "2")`, `server(app_source="def application(...")`.
 
     At the end of the test each must stop on TERM with exit code 0, within the deadline, and leave nothing
     behind: no process, no listening port, no socket path, no temporary file, no traceback in the log.
     """
     with servers(tmp_path) as start:
-        yield start
+        yield of_kind(start, kind)
 
 
 @pytest.fixture(scope="module")
-def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[StartServer]:
+def module_server(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[StartServer]:
     """Start servers that all tests of a module share, for tests that leave a server as they found it."""
     with servers(tmp_path_factory.mktemp("module")) as start:
-        yield start
+        yield of_kind(start, kind)
+
+
+def of_kind(start: StartServer, kind: str) -> StartServer:
+    """Start servers of this worker class, unless a test says itself which one it wants."""
+
+    def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
+        return start(app, *kinds.flags(kind), *arguments, **options)
+
+    return started
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import CONTINUE_ANYWAY, EVERY_KIND, HALF_CLOSE, ONE_REQUEST, PARSER, differs
 from integration.running import Server, StartServer
 from integration.wire import (
     DELIVERIES,
@@ -19,6 +20,8 @@ from integration.wire import (
     receive_head,
     send_byte_by_byte,
 )
+
+pytestmark = EVERY_KIND
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -99,6 +102,7 @@ def test_the_application_sees_what_was_sent(site: Server, good: bytes, expected:
     assert {name: environ.get(name) for name in expected} == expected
 
 
+@differs("tornado", row=PARSER)
 def test_a_dropped_name_is_told_to_the_log_once(site: Server):
     for _ in range(3):
         assert site.request(b"GET / HTTP/1.1\r\nHost: x\r\nX_Told_Once: 1\r\n\r\n").status == 200
@@ -118,6 +122,8 @@ CHUNKED_BODIES: dict[str, tuple[bytes, str]] = {
 }
 
 
+@differs("sync", row=ONE_REQUEST)
+@differs("tornado", row=PARSER, only=("extensions", "trailers"))
 @DELIVERIES
 @pytest.mark.parametrize(("wire", "body"), CHUNKED_BODIES.values(), ids=CHUNKED_BODIES)
 def test_a_chunked_body_is_whole_and_has_its_length(site: Server, wire: bytes, body: str, send: Send):
@@ -134,6 +140,8 @@ def test_a_chunked_body_is_whole_and_has_its_length(site: Server, wire: bytes, b
     assert "zq81" not in answer.text
 
 
+@differs("sync", row=ONE_REQUEST)
+@differs("tornado", row=PARSER)
 def test_a_request_may_be_split_anywhere(site: Server):
     wire = CHUNKED + b"4;a=b\r\nbody\r\n0\r\nX: y\r\n\r\n" + GET
     for at in range(1, len(wire)):
@@ -147,6 +155,7 @@ def test_a_request_may_be_split_anywhere(site: Server):
             assert body_of(reader.read()) == ""
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_twenty_requests_in_one_send_are_answered_in_order(site: Server):
     wire = b""
     for number in range(20):
@@ -191,6 +200,8 @@ KEPT: dict[str, tuple[bytes, list[bytes], bool, list[str]]] = {
 }
 
 
+@differs("sync", row=ONE_REQUEST)
+@differs("tornado", row=PARSER, only=("1.0 Keep-Alive among others",))
 @pytest.mark.parametrize(("version", "options", "kept", "told"), KEPT.values(), ids=KEPT)
 def test_a_connection_is_kept_as_its_options_say(
     site: Server, version: bytes, options: list[bytes], kept: bool, told: list[str]
@@ -231,6 +242,7 @@ def expecting(field: bytes, version: bytes = b"1.1") -> bytes:
     return b"PUT / HTTP/" + version + b"\r\nHost: x\r\nExpect: 100-Continue\r\n" + field + b"\r\n"
 
 
+@differs("sync", row=ONE_REQUEST)
 @pytest.mark.parametrize(("field", "body"), EXPECTING.values(), ids=EXPECTING)
 def test_a_client_that_waits_is_told_once_to_go_on_and_the_next_one_again(site: Server, field: bytes, body: bytes):
     with connect(site) as connection:
@@ -249,6 +261,7 @@ def test_a_client_that_waits_is_told_once_to_go_on_and_the_next_one_again(site: 
         assert body_of(reader.read()) == ""
 
 
+@differs("tornado", row=CONTINUE_ANYWAY)
 @pytest.mark.parametrize("sent", [1, 4], ids=["some of it", "all of it"])
 @pytest.mark.parametrize(("field", "body"), EXPECTING.values(), ids=EXPECTING)
 def test_a_client_whose_body_comes_with_the_head_is_not_told_to_go_on(
@@ -284,6 +297,7 @@ def pass_time(site: Server) -> None:
         assert site.request(GET).status == 200
 
 
+@differs("tornado", row=HALF_CLOSE)
 def test_a_client_that_ends_its_side_behind_the_request_still_gets_the_answer(site: Server):
     with connect(site) as connection:
         connection.sendall(GET)
@@ -293,6 +307,7 @@ def test_a_client_that_ends_its_side_behind_the_request_still_gets_the_answer(si
         assert reader.rest() == b""
 
 
+@differs("tornado", row=CONTINUE_ANYWAY, only=("Expect",))
 @pytest.mark.parametrize("wire", [b"", GET[:20], expecting(b"Content-Length: 4\r\n") + b"bo"])
 def test_a_client_that_ends_its_side_in_a_request_gets_no_answer(site: Server, wire: bytes):
     with connect(site) as connection:

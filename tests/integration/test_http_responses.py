@@ -8,8 +8,11 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.applications import responder
+from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
 from integration.running import Server, StartServer
 from integration.wire import connect, receive_exactly, receive_head
+
+pytestmark = EVERY_KIND
 
 BODY = b"one two three"
 LENGTH = b"\r\nContent-Length: "
@@ -91,6 +94,7 @@ def test_date_and_server_are_there_once(site: Server, path: str):
     assert parsedate_to_datetime(date).tzinfo is not None
 
 
+@differs("sync", row=ONE_REQUEST)
 @pytest.mark.parametrize("path", [*LENGTH_KNOWN, *LENGTH_UNKNOWN])
 def test_the_answer_to_head_has_no_body_and_no_other_length_than_that_of_get(site: Server, path: str):
     with connect(site) as connection:
@@ -109,6 +113,7 @@ def test_the_answer_to_head_has_the_length_of_get_where_that_is_known(site: Serv
     assert body == b""
 
 
+@differs("sync", row=ONE_REQUEST)
 @pytest.mark.parametrize("path", ["/status", "/streamed-status", "/measured-status"])
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST"])
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
@@ -146,6 +151,7 @@ def test_fields_leave_as_the_application_gave_them(site: Server):
     assert re.search(rb"\r\nX-E: ?\r\n", head)
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_fields_that_are_the_servers_own_business_never_leave(site: Server):
     with connect(site) as connection:
         connection.sendall(ask("/hop-by-hop") + NEXT)
@@ -182,6 +188,7 @@ def test_nothing_leaves_of_a_head_that_is_malformed_or_has_control_characters(si
     assert site.request(NEXT).body == BODY
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_early_hints_come_before_the_answer(site: Server):
     with connect(site) as connection:
         connection.sendall(ask("/hints") + NEXT)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND
 from integration.load import load
 from integration.reloading import (
     descriptors,
@@ -26,6 +27,8 @@ from integration.resources import NEEDS_PROC
 from integration.running import Server, StartServer, wait_until
 from integration.staging import GET, Theatre
 from integration.wire import connect, ends_in_order
+
+pytestmark = EVERY_KIND
 
 
 def count(site: Server, number: signal.Signals, expected: int) -> list[int]:

@@ -7,8 +7,11 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.applications import faulty, validated
+from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
 from integration.running import Server, StartServer
 from integration.wire import connect, ends_in_order, receive_exactly, receive_head, receive_to_end, reset
+
+pytestmark = EVERY_KIND
 
 GOOD = b"GET /do/good HTTP/1.1\r\nHost: x\r\n\r\n"
 BODY = b"one\ntwo\nthree"
@@ -47,6 +50,7 @@ def valid(module_server: StartServer, applications: Path) -> Iterator[Server]:
     assert "validated lines\n" in site.log()
 
 
+@differs("sync", row=ONE_REQUEST)
 @pytest.mark.parametrize("method", BODIES)
 @pytest.mark.parametrize("reading", validated.READ)
 @pytest.mark.parametrize("sending", validated.SEND)

@@ -1,0 +1,51 @@
+"""The worker classes that the integration tests run for, and how a module asks for all of them.
+
+A module says `pytestmark = EVERY_KIND`, and each of its tests that starts a server runs once for each class. Where a
+class differs by its nature, the test says so with `differs("tornado", row=PARSER)`; the row is one of the table in
+docs/workers.md, which a test compares. GREENHORN_TEST_WORKERS names the classes to run for (all, or gthread,tornado);
+by default that is each whose library is installed.
+"""
+
+import importlib.util
+import os
+
+import pytest
+
+KINDS = {
+    "gthread": "",
+    "sync": "",
+    "gevent": "gevent",
+    "eventlet": "eventlet",
+    "tornado": "tornado",
+}
+"""Worker classes that serve WSGI applications, and the library that each needs. ASGI has tests of its own."""
+USUAL = "gthread"
+
+ONE_REQUEST = "a connection carries one request"
+PARSER = "Tornado parses requests"
+WHOLE_HEADS = "a head is judged when it is whole"
+HALF_CLOSE = "the end of a client's stream means that it is gone"
+CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
+EVERY_KIND = pytest.mark.every_kind
+
+
+def differs(*kinds: str, row: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """Leave a test out for these worker classes, which differ by their nature as this row of the table says.
+
+    `only`: just the cases that have one of these texts in their names.
+    """
+    return pytest.mark.differs(*kinds, row=row, only=only)
+
+
+def chosen() -> list[str]:
+    """The classes to run for, the usual one first."""
+    wanted = os.environ.get("GREENHORN_TEST_WORKERS", "all")
+    if "GREENHORN_TEST_COMMAND" in os.environ:
+        return [USUAL]
+    kinds = [*KINDS] if wanted == "all" else wanted.split(",")
+    return [kind for kind in kinds if not KINDS[kind] or importlib.util.find_spec(KINDS[kind]) is not None]
+
+
+def flags(kind: str) -> tuple[str, ...]:
+    """What chooses a worker class on the command line; nothing for the usual one."""
+    return () if kind == USUAL else ("--worker-class", kind)
