@@ -47,7 +47,6 @@ FILES = [
     in_file("workers = 'many'", "0 or more, or auto"),
     in_file("workers = 2.5", "must be a whole number"),
     in_file("threads = 0", "1 or more"),
-    in_file("threads = None", "1 or more"),
     in_file("worker_connections = 0", "1 or more"),
     in_file("backlog = '2k'", "must be a whole number"),
     in_file("timeout = 1.5", "such as 90, 90s, 15m or 1h30m"),
@@ -86,7 +85,7 @@ FILES = [
     in_file("reload_extra_files = ['nope.txt']", "files that exist, or patterns such as templates/*.html"),
     in_file("paste = 'nope.ini'", "must be an ini file that exists"),
     in_file("accesslog = True", "must be a path"),
-    in_file("errorlog = None", "must be a path"),
+    in_file("errorlog = 3", "must be a path"),
     in_file("pidfile = 3", "must be a path"),
     # Logs and metrics.
     in_file("loglevel = 'verbose'", "must be one of debug, info, warning, error, critical"),
