@@ -35,4 +35,4 @@ def server_at(root: Path, revision: str) -> Server:
         _, *arguments = SERVERS[GREENHORN].command(launch)
         return ["python", "-c", start, *arguments]
 
-    return Server(NAME, command, logs=True, remark=f"greenhorn at {revision}")
+    return Server(NAME, command, logs=True, classes=True, remark=f"greenhorn at {revision}")

@@ -76,6 +76,8 @@ def fits(server: Server, workload: Workload) -> bool:
         return False
     if workload.name == "sleep" and not server.threaded:
         return False
+    if workload.worker_class and not server.classes:
+        return False
     return (server.logs or not workload.logged) and (server.encrypts or not workload.key)
 
 

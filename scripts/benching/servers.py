@@ -48,8 +48,9 @@ class Server:
     """A server by its name, which is that of its package too.
 
     `command` gives the program of the virtual environment and its arguments. `threaded` is False for a server
-    that runs the application in its event loop, and `logs` for one that can write gunicorn's access log,
-    and `encrypts` for one that speaks TLS. `interfaces` are the kinds of applications that it is measured with.
+    that runs the application in its event loop, `logs` for one that can write gunicorn's access log, `encrypts` for
+    one that speaks TLS, and `classes` for one that has gunicorn's worker classes. `interfaces` are the kinds of
+    applications that it is measured with.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Server:
     threaded: bool = True
     logs: bool = False
     encrypts: bool = False
+    classes: bool = False
     interfaces: tuple[str, ...] = ("wsgi",)
     remark: str = ""
 
@@ -131,13 +133,14 @@ def _uvicorn(launch: Launch) -> list[str]:
 
 
 _ALL = (
-    Server(GREENHORN, _greenhorn, logs=True, encrypts=True, interfaces=("wsgi", "asgi")),
+    Server(GREENHORN, _greenhorn, logs=True, encrypts=True, classes=True, interfaces=("wsgi", "asgi")),
     Server(
         "gunicorn",
         _gunicorn,
         logs=True,
         encrypts=True,
-        remark="gthread; without the optional C parser gunicorn_h1c, as pip installs it",
+        classes=True,
+        remark="gthread unless the workload says otherwise; without the C parser gunicorn_h1c, as pip installs it",
     ),
     Server("granian", _granian, encrypts=True, remark="Rust"),
     Server("bjoern", _bjoern, threaded=False, remark="C; one thread runs everything"),
@@ -179,10 +182,11 @@ def started(server: Server, workload: Workload, venv: Virtualenv, core: int) -> 
     """
     # The file is in the server's own folder, and goes with it.
     settings = ("--access-logfile", "access.log") if workload.logged else ()
+    kind = ("-k", workload.worker_class) if workload.worker_class else ()
     target = f"benching.applications:{workload.application}"
     with tempfile.TemporaryDirectory() as directory:
         certificate = make_certificate(workload.key, Path(directory)) if workload.key else None
-        launch = Launch(free_port(), workload.threads, target, settings, certificate, workload.interface)
+        launch = Launch(free_port(), workload.threads, target, (*settings, *kind), certificate, workload.interface)
         with launched(server, launch, venv, core, {}) as running:
             yield running
 

@@ -15,8 +15,8 @@ from benching.machine import BenchError, apt_install, note
 GREENHORN = "greenhorn"
 # What a source distribution needs from the system before pip can build it.
 SYSTEM_PACKAGES = {"bjoern": ("gcc", "libc6-dev", "libev-dev")}
-# What a server uses where it is installed, as people who care for speed have it.
-COMPANIONS = {"uvicorn": ("httptools", "uvloop")}
+# What a server uses where it is installed, as people who care for speed have it, and what worker classes need.
+COMPANIONS = {"uvicorn": ("httptools", "uvloop"), "gunicorn": ("gevent", "packaging")}
 
 _ABOUT = """
 import json, platform, sys, sysconfig

@@ -24,6 +24,7 @@ class Workload:
     connections stay open. `logged` says that the server writes an access log, in its default format, to a file.
     `key` is the kind of key that it shows with TLS; without one nothing is encrypted. Who does not keep connections
     that are encrypted resumes sessions, or not, as `resumed` says. `interface` is wsgi or asgi: the application's.
+    `worker_class` is that of gunicorn and greenhorn, if it is not the threaded one.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Workload:
     key: str = ""
     resumed: bool = False
     interface: str = "wsgi"
+    worker_class: str = ""
 
 
 def _bare(host: str) -> list[bytes]:
@@ -147,6 +149,28 @@ _ALL = (
         _browser,
         GREETING,
         interface="asgi",
+    ),
+    Workload(
+        "sync",
+        "GET with Connection: close, 64 clients, worker class sync",
+        "hello",
+        _closing,
+        GREETING,
+        threads=1,
+        kept=False,
+        worker_class="sync",
+    ),
+    Workload(
+        "gevent", "bare GET, 64 kept connections, worker class gevent", "hello", _bare, GREETING, worker_class="gevent"
+    ),
+    Workload(
+        "gevent-sleep",
+        "application that sleeps 5 ms, 128 kept connections, worker class gevent",
+        "nap",
+        _bare,
+        GREETING,
+        connections=128,
+        worker_class="gevent",
     ),
     *_encrypted("tls", "RSA 2048", "rsa"),
     *_encrypted("tls-ec", "EC P-256", "ec"),
