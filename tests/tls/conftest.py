@@ -1,5 +1,6 @@
 """Fixtures of the tests that speak TLS: authorities of their own, and servers that show their certificates."""
 
+import os
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
@@ -15,8 +16,8 @@ from integration.running import EXAMPLES, Server, StartServer, servers
 from integration.staging import Theatre, theatre
 from tls.certificates import Issued, issue, trusting_only
 
-CLASSES = ("gthread",)
-"""The worker classes that speak TLS: all of them pass the same tests."""
+CLASSES = os.environ.get("GREENHORN_TEST_TLS_WORKERS", "gthread").split(",")
+"""The worker classes to run for: all that speak TLS are to pass the same tests."""
 
 
 @pytest.fixture(scope="session")

@@ -212,7 +212,7 @@ def test_a_worker_serves_when_the_master_has_loaded_the_application(secure: Star
         ("https://127.0.0.1:0?certfile=/nowhere.pem", "certfile: cannot read /nowhere.pem"),
         ("https://127.0.0.1:0?tls_min_version=9", "bind"),
         ("https://", "bind: 'https://' names no host"),
-        ("http://127.0.0.1:0?redirect=x", "bind: redirect=x at 127.0.0.1:0 is neither a port nor a URL"),
+        ("http://127.0.0.1:0?redirect=x", "bind: redirect='x' at 127.0.0.1:0 is neither a port nor a URL"),
     ],
 )
 def test_an_address_that_makes_no_sense_ends_the_start(secure: StartServer, bind: str, said: str):
