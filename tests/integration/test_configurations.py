@@ -23,6 +23,12 @@ def {name}(environ, start_response):
     start_response("200 OK", [("Content-Type", "text/plain")])
     return [b"answered by {module}"]
 """
+ASGI = """
+async def {name}(scope, receive, send):
+    assert scope["type"] == "http"
+    await send({{"type": "http.response.start", "status": 200, "headers": [(b"content-type", b"text/plain")]}})
+    await send({{"type": "http.response.body", "body": b"answered by {module}"}})
+"""
 FACTORY = """
 def {name}(*arguments, **options):
     from types import FunctionType
@@ -43,10 +49,12 @@ class Project(NamedTuple):
     settings: Mapping[str, object]
     """Some of what its configuration amounts to."""
     refused: str = ""
-    """What is said of it as long as there is no such worker; it is started with `-k gthread` then."""
+    """What is said of it where its kind of worker is not installed; it is started with `-k gthread` then."""
     said: str = ""
     """A line of the log that only its hooks and settings can have brought about."""
     environ: Mapping[str, str] = {}
+    asgi: bool = False
+    """Whether the application is one of ASGI."""
     encrypted: bool = False
     """Whether it needs certificates, its clients as well."""
     binds: bool = True
@@ -57,7 +65,7 @@ DJANGO = {"worker_class": "gthread", "workers": 1, "bind": ("127.0.0.1:8000",)}
 TABLE = {
     "django_guide": Project("myproject.wsgi:application", {**DJANGO, "wsgi_app": "myproject.wsgi"}, binds=False),
     "flask_guide": Project("hello:create_app()", {"workers": 4, "wsgi_app": "hello:create_app()"}),
-    "fastapi_guide": Project("main:app", {"workers": 4}, refused="not available yet: asgi"),
+    "fastapi_guide": Project("main:app", {"workers": 4, "worker_class": "asgi"}, asgi=True),
     "pyramid_guide": Project("myproject:main()", {"workers": 2, "threads": 3, "proc_name": "myproject"}, binds=False),
     "systemd_socket_guide": Project("myproject.wsgi:application", {"umask": 7, "bind": ("unix:app.sock",)}),
     "cookiecutter_django": Project("config.wsgi:application", {"bind": ("127.0.0.1:0",)}),
@@ -76,8 +84,8 @@ TABLE = {
     ),
     "fastapi_docker_image": Project(
         "app.main:app",
-        {"timeout": 120, "graceful_timeout": 120, "workers": 2},
-        refused="not available yet: asgi",
+        {"timeout": 120, "graceful_timeout": 120, "workers": 2, "worker_class": "asgi"},
+        asgi=True,
         environ={"WEB_CONCURRENCY": "2"},
     ),
     "superset": Project(
@@ -87,21 +95,20 @@ TABLE = {
     "airflow_webserver": Project(
         "airflow_www.app:cached_app()",
         {"preload_app": True, "proc_name": "airflow-webserver", "timeout": 120},
-        refused="not available yet: sync",
         said="the web server starts with 4 workers",
     ),
     "netbox": Project("netbox.wsgi:application", {"workers": 5, "threads": 3, "max_requests": 5000}, binds=False),
     "paperless": Project(
         "paperless.asgi:application",
         {"preload_app": True, "timeout": 120},
-        refused="worker_class = 'paperless.workers.ConfigurableWorker': is no worker class of greenhorn",
+        refused="worker_class = 'paperless.workers.ConfigurableWorker': paperless.workers",
         said="Server is ready. Spawning workers",
         binds=False,
     ),
     "bedrock": Project(
         "wsgi.app:application",
         {"statsd_host": "127.0.0.1:8125", "statsd_prefix": "bedrock", "max_requests": 1024},
-        refused="worker_class = 'meinheld.gmeinheld.MeinheldWorker': is no worker class of greenhorn",
+        refused="worker_class = 'meinheld.gmeinheld.MeinheldWorker': meinheld.gmeinheld",
     ),
     "kinto": Project(
         "app:application",
@@ -168,7 +175,7 @@ def stage(folder: Path, name: str, command: str) -> dict[str, str]:
     module, _, attribute = TABLE[name].app.partition(":")
     path = folder / (module.replace(".", "/") + ".py")
     path.parent.mkdir(parents=True, exist_ok=True)
-    source = FACTORY if attribute.endswith("()") else ANSWER
+    source = FACTORY if attribute.endswith("()") else ASGI if TABLE[name].asgi else ANSWER
     path.write_text(source.format(name=attribute.removesuffix("()"), module=module))
     (folder / "bin").mkdir()
     shim = folder / "bin" / "gunicorn"
