@@ -45,7 +45,7 @@ def shake_hands(connection: Connection, service: Service) -> State:
         if not secure.shake_hands():
             return State.FLUSH if secure.is_full else State.HANDSHAKE
     except OSError as error:
-        _tell(connection, service, error)
+        tell_failure(connection, service, error)
         if isinstance(error, ssl.SSLError) and error.reason in ABOUT_CLIENTS:
             return part(connection, told=False)
         return State.CLOSED
@@ -72,7 +72,7 @@ def _leave(data: bytes) -> State:
     return State.CLOSED
 
 
-def _tell(connection: Connection, service: Service, error: OSError) -> None:
+def tell_failure(connection: Connection, service: Service, error: OSError) -> None:
     """Note a handshake that fails: scanners do little else, but a certificate that is refused is somebody's."""
     service.counters.add(FAILED, quiet=True)
     peer = connection.peer[0] if connection.peer else "a unix socket"

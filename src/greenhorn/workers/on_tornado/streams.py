@@ -91,6 +91,7 @@ def wrap(sock: socket.socket, context: ssl.SSLContext | None, most: int | None) 
     if context is None:
         return Watched(sock, max_buffer_size=most)
     secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
+    secure.server_name = None  # type: ignore[attr-defined]  # nobody tells of clients that name none
     return WatchedTLS(secure, max_buffer_size=most)
 
 

@@ -13,6 +13,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.kernel import unacknowledged
 from greenhorn.net.pace import Buffers, Pace
 from greenhorn.net.state import State
+from greenhorn.workers.handshake import tell_failure
 from greenhorn.workers.on_tornado.streams import Sink, Watched, WatchedTLS
 from greenhorn.workers.serve import LINGER_BYTES, serve
 from greenhorn.workers.service import Service
@@ -103,6 +104,9 @@ class Visitor(Connection):
         """Take note that the client is gone; what a thread has of it stays until that comes back."""
         self.gone = True
         self.sink.end()
+        failure = self.stream.error
+        if self.state is State.HANDSHAKE and isinstance(failure, OSError):
+            tell_failure(self, self._service, failure)
         if self.on_end_of_native is not None:
             told, self.on_end_of_native = self.on_end_of_native, None
             told()
