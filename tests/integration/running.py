@@ -208,13 +208,13 @@ class Server:
     # Talking to it
 
     def dial(self, port: int | None = None, timeout: float = DEADLINE) -> socket.socket:
-        """Return a new connection to `port`, by default that of `url`, without TLS; calls fail after `timeout` seconds."""
+        """Return a new connection to `port`, by default that of `url`, without TLS; calls fail after `timeout` s."""
         connection = socket.create_connection(("127.0.0.1", port or self.port), timeout)
         self._open.append(connection)
         return connection
 
     def connect(self, timeout: float = DEADLINE) -> socket.socket:
-        """Return a new connection to `url`, with TLS if the launch says so, whose calls fail after `timeout` seconds."""
+        """Return a new connection to `url`, with TLS if the launch says so; its calls fail after `timeout` s."""
         connection = self.dial(timeout=timeout)
         return connection if self.launch.trust is None else self.secure(connection, self.launch.trust)
 
