@@ -89,7 +89,7 @@ def serve(connection: Connection, service: Service) -> State:
             return keep_unfinished_head(connection, service, buffer)
         head = parse_head(buffer[:end], connection.names, service.limits, service.leniency)
     except HTTPError as error:
-        if buffer.startswith(TLS_HELLO) and not connection.requests and connection.secure is None:
+        if TLS_HELLO.startswith(buffer[:2]) and not connection.requests and connection.secure is None:
             service.counters.add(TLS_HERE)
             return State.CLOSED
         connection.buffer = buffer
