@@ -1,7 +1,11 @@
 """A site whose application and configuration file are written anew while it runs, and how its workers are exchanged."""
 
+import errno
+import os
 import re
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from integration.running import READY, Server, StartServer, wait_until
@@ -99,3 +103,20 @@ def hang_up(site: Server, count: int | None = None) -> list[int]:
 def descriptors(pid: int) -> int:
     """Return how many descriptors the process has."""
     return len(list(Path(f"/proc/{pid}/fd").iterdir()))
+
+
+@contextmanager
+def waited_for(gate: Path) -> Iterator[None]:
+    """Begin when somebody waits for the named pipe to be opened and read from; at the end let it go on."""
+    writer = wait_until(lambda: _opened(gate), what="somebody who waits at the gate")
+    yield
+    os.close(writer)
+
+
+def _opened(gate: Path) -> int | None:
+    try:
+        return os.open(gate, os.O_WRONLY | os.O_NONBLOCK)
+    except OSError as error:
+        if error.errno != errno.ENXIO:  # nobody reads
+            raise
+        return None

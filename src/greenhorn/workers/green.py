@@ -4,6 +4,7 @@ import abc
 import math
 import select
 import socket
+import sys
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
@@ -269,9 +270,21 @@ class GreenWorker(Worker):
         now = time.monotonic()
         for connection, (greenlet, since) in list(self._at_work.items()):
             told = inflight.describe(connection, connection.head, now - since, self.service)
-            self.log.warning("In flight: %s:\n%s", told, inflight.stack_from(greenlet.gr_frame))
+            frame = greenlet.gr_frame or sys._getframe()  # noqa: SLF001 - of the one that runs, which was interrupted
+            self.log.warning("In flight: %s:\n%s", told, inflight.stack_from(frame))
         counts = ", ".join(f"{count} {name}" for name, count in self.service.counters.totals().items())
-        self.log.warning("%d in flight%s", len(self._at_work), f"; so far {counts}" if counts else "")
+        self.log.warning(
+            "%d in flight, %d connections wait for their clients%s",
+            len(self._at_work),
+            len(self._parked),
+            f"; so far {counts}" if counts else "",
+        )
+
+    def handle_abort(self, number: int, frame: object) -> None:
+        """Tell what is in flight as well: the interpreter shows but the greenlet that runs."""
+        if self.booted:
+            self.dump()
+        super().handle_abort(number, frame)
 
     # The end.
 
