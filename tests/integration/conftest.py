@@ -16,8 +16,10 @@ from integration.staging import Theatre, theatre
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of modules that ask for it once for each worker class."""
-    if "kind" in metafunc.fixturenames and metafunc.definition.get_closest_marker("every_kind"):
-        metafunc.parametrize("kind", kinds.chosen(), indirect=True, scope="module")
+    mark = metafunc.definition.get_closest_marker("every_kind")
+    if "kind" in metafunc.fixturenames and mark is not None:
+        names = [name for name in kinds.chosen() if not mark.args or name in mark.args]
+        metafunc.parametrize("kind", names, indirect=True, scope="module")
 
 
 @pytest.fixture(scope="module")

@@ -21,6 +21,7 @@ KINDS = {
 """Worker classes that serve WSGI applications, and the library that each needs. ASGI has tests of its own."""
 USUAL = "gthread"
 
+BUSY = "nothing else happens while the application runs"
 ONE_REQUEST = "a connection carries one request"
 PARSER = "Tornado parses requests"
 WHOLE_HEADS = "a head is judged when it is whole"

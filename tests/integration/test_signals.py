@@ -29,7 +29,7 @@ from integration.running import Server, StartServer, wait_until
 from integration.staging import GET, Theatre
 from integration.wire import connect, ends_in_order
 
-pytestmark = EVERY_KIND
+pytestmark = EVERY_KIND("gthread", "sync", "tornado")
 
 
 def count(site: Server, number: signal.Signals, expected: int) -> list[int]:
