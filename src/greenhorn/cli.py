@@ -141,10 +141,11 @@ def listing(configuration: Configuration) -> Iterator[str]:
     longest = max(map(len, values))
     for name in sorted(values):
         value = values[name]
+        if name == "bind":
+            value = tuple(map(masked, value))
         if callable(value):
             value = hook_name(value)
         shown = repr(dict(value) if isinstance(value, Mapping) else value)
         if ROWS[name].secret and value is not None:
             shown = "'...'"
-        shown = masked(shown)
         yield f"{name:{longest}} = {shown:{WIDEST_VALUE}}  # {configuration.origins[name]}"

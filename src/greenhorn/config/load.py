@@ -30,7 +30,9 @@ DEFAULT = "default"
 _ABOUT_SETTING = re.compile(r"([a-z_]+)(?:,[a-z_ ]+| =|:)")
 _FOREIGN = {foreign.name: foreign for foreign in FOREIGN}
 _NAMES = [name for name in (*ROWS, *_FOREIGN) if name != "config"]
-_UNSET_BY_EMPTY = frozenset(("errorlog", "chdir", "raw_env"))
+_UNSET_BY_EMPTY = frozenset(
+    ("errorlog", "chdir", "raw_env", "certfile", "keyfile", "key_password", "ca_certs", "crl_file")
+)
 _FLAGS = {
     flag.removeprefix("--").replace("-", "_"): name
     for name, row in ROWS.items()

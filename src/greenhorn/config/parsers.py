@@ -147,6 +147,17 @@ def optional(parse: Callable[[object], T]) -> Callable[[object], T | None]:
     return parse_optional
 
 
+def given(parse: Callable[[object], T]) -> Callable[[object], T | None]:
+    """Return a parser that takes None as "unset", and refuses the empty text where that would be unsafe to ignore."""
+
+    def parse_given(value: object) -> T | None:
+        if value == "":
+            raise ValueError("must not be empty: leave it out, or set the variable that it comes from")
+        return None if value is None else parse(value)
+
+    return parse_given
+
+
 def one_of(*choices: str) -> Callable[[object], str]:
     """Return a parser of one of `choices`, in any case."""
 

@@ -50,6 +50,8 @@ class Entrances:
         asked = any(one.options.cert_reqs for one in self.credentials)
         if settings.cert_reqs and not self.credentials:
             raise ConfigError("cert_reqs: clients cannot show a certificate without TLS; set certfile")
+        if settings.ssl_context is not None and not self.credentials:
+            raise ConfigError("ssl_context: no address speaks TLS; set certfile, whatever the hook loads")
         if settings.certificates and not self.credentials:
             raise ConfigError("certificates: those are more certificates; name the first one in certfile")
         if not asked and (settings.crl_file or any(one.options.crl_file for one in self.credentials)):

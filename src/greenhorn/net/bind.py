@@ -12,7 +12,7 @@ LAST_PORT = 65535
 _URL = re.compile(r"(https?)(://|\+(?=unix:|fd://))(.*)", re.DOTALL | re.IGNORECASE)
 _HOST = re.compile(r"(?:\[[^\[\]]*\]|[^\[\]:/#@\s]*)(?::(?P<port>[0-9]{1,5}))?")
 _SETTING = re.compile(r"\?[a-z_]+=")
-_SECRET = re.compile(r"(\bkey[_-]password=)[^&'\"]+")
+_SECRET = re.compile(r"(\bkey(?:[_-]|%5f|%2d)password=)[^&]*", re.IGNORECASE)
 
 
 class Bind(NamedTuple):
@@ -41,7 +41,7 @@ def parse_bind(text: str) -> Bind:
         return Bind(parse_address(place), scheme, settings)
     place = place.removesuffix("/")
     if not place:
-        raise ConfigError(f"bind: {text!r} names no host; write {scheme}://0.0.0.0:{PORTS[scheme]}")
+        raise ConfigError(f"bind: {masked(text)!r} names no host; write {scheme}://0.0.0.0:{PORTS[scheme]}")
     host = _HOST.fullmatch(place)
     if host is None or int(host["port"] or 0) > LAST_PORT:
         raise ConfigError(
@@ -53,7 +53,7 @@ def parse_bind(text: str) -> Bind:
 
 
 def masked(text: str) -> str:
-    """A text with values of bind in it, without the passwords."""
+    """A value of bind without its password."""
     return _SECRET.sub(r"\1...", text)
 
 

@@ -105,8 +105,7 @@ class Connection:
         self.gone = False  # whether its client is known to wait for nothing any more
         self.drained = False  # whether all was read that had come, so that anything new will be told
         self.woken = False  # whether something happened while a thread had it
-        self.deadline = 0.0
-        """When the wait is over, on the monotonic clock; while it is not parked, how many seconds were left."""
+        self.deadline = 0.0  # the end of the wait, on the monotonic clock; seconds that were left, while not parked
         self.buffer = b""  # read and not yet parsed
         self.checked = 0  # how much of the buffer was found to be no whole head
         self.deaf = False  # whether nothing more is read: only the end of the stream is waited for
@@ -384,6 +383,7 @@ class Connection:
         self.keeps_up()
         self.template = None  # it knows this connection: a circle
         if self.outbox is not None:
+            self.reset()  # an orderly end would pass for the end of the answer
             self.outbox.close()
             self.outbox = None
         with self._closing(), contextlib.suppress(OSError):

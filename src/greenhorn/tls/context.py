@@ -1,6 +1,7 @@
 """From options to an `ssl.SSLContext`; whatever is wrong is said in words that tell what to do."""
 
 import contextlib
+import dataclasses
 import hashlib
 import shlex
 import ssl
@@ -14,7 +15,7 @@ from greenhorn.tls.stream import reason_of
 
 CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 """For TLS 1.2: forward secrecy and authenticated encryption, as RFC 9325 4.2 recommends; no CBC (Lucky 13)."""
-COMMAND_TIME = 30
+COMMAND_TIME = 10
 """Seconds that a command has to tell a password."""
 CRL = "-----BEGIN X509 CRL-----"
 ENCRYPTED = "ENCRYPTED"
@@ -98,7 +99,7 @@ def load_pair(context: ssl.SSLContext, options: TLSOptions, pair: Pair) -> None:
     _text("certfile", pair.certfile)
     if pair.keyfile is not None:
         _text("keyfile", pair.keyfile)
-    password = _password(options.key_password)
+    password = options.password if options.password is not None else _password(options.key_password)
 
     def tell() -> str:
         if password is None:
@@ -137,6 +138,11 @@ def _complaint(error: ssl.SSLError, pair: Pair, named: str) -> str:
     if ENCRYPTED in key:
         return f"{named} cannot be opened: key_password is wrong, or the key is damaged"
     return f"{named} cannot be read: it is no private key that OpenSSL knows, or damaged"
+
+
+def with_password(options: TLSOptions) -> TLSOptions:
+    """The options with the password that `key_password` tells, so that nobody has to ask again."""
+    return dataclasses.replace(options, password=_password(options.key_password))
 
 
 def _password(text: str | None) -> str | None:
@@ -185,7 +191,7 @@ def fingerprint(options: TLSOptions) -> tuple[bytes, ...]:
 def signature(options: TLSOptions) -> tuple[tuple[int, int, int], ...]:
     """What changes if one of the files is replaced or written to: cheap to ask."""
     told = []
-    for path in options.files:
+    for path in options.watched:
         try:
             status = Path(path).stat()
         except OSError:

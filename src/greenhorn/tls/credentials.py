@@ -12,7 +12,7 @@ from typing import Any
 
 from greenhorn.errors import ConfigError
 from greenhorn.tls.certificate import Certificate
-from greenhorn.tls.context import fingerprint, load_pair, make_context, signature
+from greenhorn.tls.context import fingerprint, load_pair, make_context, signature, with_password
 from greenhorn.tls.options import Pair, TLSOptions
 from greenhorn.tls.stream import Engine
 
@@ -43,7 +43,7 @@ class Loaded:
 class Credentials:
     """The contexts of one listener, made before the fork: all workers share the keys of their session tickets.
 
-    `make` makes the first context where somebody wants to have a hand in that (the hook ssl_context). Raises
+    `make` makes the contexts where somebody wants to have a hand in that (the hook ssl_context). Raises
     `ConfigError` that begins with a setting's name. The lock keeps handshakes from beginning while a certificate is
     exchanged; any thread.
     """
@@ -55,12 +55,13 @@ class Credentials:
         """Whether somebody else makes the context."""
         self._make = make or make_context
         self._lock = threading.Lock()
+        self._renewing = threading.Lock()
         self._fingerprint = fingerprint(options)
         self._signature = signature(options)
         self._seen = self._signature
         self._loaded: list[Loaded] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
-        self._use(self._load())
+        self._use(self._load(with_password(options)))
         keep_quiet_of_names()
 
     @property
@@ -76,18 +77,17 @@ class Credentials:
         assert isinstance(engine, Engine)  # noqa: S101 - sslobject_class says so
         return engine
 
-    def _load(self) -> list[Loaded]:
+    def _load(self, options: TLSOptions) -> list[Loaded]:
         loaded: list[Loaded] = []
-        for pair in self.options.certificates:
+        for pair in options.certificates:
             certificate = _read(pair)
             same = next((one for one in loaded if one.names == set(certificate.names)), None)
             if same is not None and certificate.algorithm not in same.kinds:
-                load_pair(same.context, self.options, pair)
+                load_pair(same.context, options, pair)
                 same.pairs.append(pair)
                 same.certificates.append(certificate)
             else:
-                context = self._make(self.options, pair) if not loaded else make_context(self.options, pair)
-                loaded.append(Loaded(context, [pair], [certificate]))
+                loaded.append(Loaded(self._make(options, pair), [pair], [certificate]))
         return loaded
 
     def _listen_for_names(self, context: ssl.SSLContext) -> None:
@@ -148,28 +148,34 @@ class Credentials:
         """Take what the files hold now, for handshakes to come; whether that is something else than before.
 
         Session tickets stay valid, if nothing but certificates of the same kinds has changed. Raises `ConfigError`,
-        and everything is as it was; the same files are not tried again until they change.
+        and everything is as it was; the same files are not tried again until they change. It may take as long as a
+        command that tells a password: a worker has a thread for it.
         """
+        with self._renewing:
+            return self._renew()
+
+    def _renew(self) -> bool:
         self._signature = self._seen = signature(self.options)
         found = fingerprint(self.options)
         if found == self._fingerprint:
             return False
-        fresh = self._load()
+        options = with_password(self.options)
+        fresh = self._load(options)
         authorities = slice(sum(len(pair) if pair.keyfile else 1 for pair in self.options.certificates), None)
         with self._lock:
             same_clients = found[authorities] == self._fingerprint[authorities]
-            self._use(self._loaded if same_clients and self._exchange(fresh) else fresh)
+            self._use(self._loaded if same_clients and self._exchange(fresh, options) else fresh)
         self._fingerprint = found
         return True
 
-    def _exchange(self, fresh: list[Loaded]) -> bool:
+    def _exchange(self, fresh: list[Loaded], options: TLSOptions) -> bool:
         """Put the certificates of `fresh` into the contexts that there are; whether that went well."""
         if self.is_own or [one.kinds for one in fresh] != [one.kinds for one in self._loaded]:
             return False
         try:
             for old, new in zip(self._loaded, fresh, strict=True):
                 for pair in new.pairs:
-                    load_pair(old.context, self.options, pair)
+                    load_pair(old.context, options, pair)
                 old.pairs, old.certificates = new.pairs, new.certificates
         except ConfigError:  # replaced again, just now
             return False

@@ -1,7 +1,7 @@
 """What TLS is to be like on one listener."""
 
 import ssl
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -21,8 +21,10 @@ class TLSOptions:
 
     certificates: tuple[Pair, ...]
     """The first one is for clients that ask for no name, or for one that nobody has."""
-    key_password: str | None = None
+    key_password: str | None = field(default=None, repr=False)
     """What opens encrypted keys: the text, `file:PATH`, or `command:COMMAND`."""
+    password: str | None = field(default=None, repr=False, compare=False)
+    """The same, once somebody has asked for it."""
     ca_certs: str | None = None
     cert_reqs: ssl.VerifyMode = ssl.CERT_NONE
     crl_file: str | None = None
@@ -43,3 +45,9 @@ class TLSOptions:
         """The paths of all files that it names."""
         named = [path for pair in self.certificates for path in pair]
         return tuple(path for path in (*named, self.ca_certs, self.crl_file) if path)
+
+    @property
+    def watched(self) -> tuple[str, ...]:
+        """These, and the file that tells the password."""
+        kind, _, path = (self.key_password or "").partition(":")
+        return (*self.files, path) if kind == "file" else self.files

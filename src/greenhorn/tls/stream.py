@@ -1,10 +1,11 @@
 """A socket that speaks TLS without ever waiting: what the rest of the server uses as it uses a plain one."""
 
+import functools
 import os
 import socket
 import ssl
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -14,6 +15,10 @@ READ = 65536
 """Bytes taken off the wire at once, at the most, where much is expected."""
 WIRE_RECORD = RECORD + 512
 """Bytes taken off the wire at once, where little is expected: room for a whole record."""
+WORTH = 64
+"""Bytes of the wire that a byte may take, and more: a record of its own has up to 40."""
+MOST_BARREN = 256 * 1024
+"""Bytes of the wire that may bring nothing, such as new keys, which cost the server more than the client."""
 BATCH = 65536
 """Bytes that are encrypted at once: what the kernel does not take of them is kept."""
 PAST_THE_LOCK = frozenset(
@@ -44,6 +49,7 @@ class SecureSocket:
     """
 
     __slots__ = (
+        "_barren",
         "_ended",
         "_engine",
         "_incoming",
@@ -72,6 +78,8 @@ class SecureSocket:
         """How long that was when it was encrypted."""
         self.is_within_record = False
         """Whether some of a record has come, and its end has not, as far as is known."""
+        self._barren = 0
+        """Bytes of the wire in which nothing came."""
         self._owed = 0
         """How many bytes of the caller's are in it."""
         self._ended = False
@@ -169,6 +177,7 @@ class SecureSocket:
                 else:
                     self._note_end(data)
                     break
+        self._weigh(taken, len(data))
         if not data and not self._ended:
             self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
@@ -178,6 +187,12 @@ class SecureSocket:
             with suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RD)
         return data
+
+    def _weigh(self, taken: int, count: int) -> None:
+        """Note that so many bytes of the wire brought so many; raises `ConnectionAbortedError` if it was all in vain."""
+        self._barren = max(0, self._barren + taken - WORTH * count)
+        if self._barren > MOST_BARREN:
+            raise ConnectionAbortedError("the client sends records, and nothing in them")
 
     def _note_end(self, data: bytes) -> None:
         """Note that the wire has ended without a goodbye; behind `data` that will be found again."""
@@ -325,10 +340,19 @@ class SecureSocket:
         """
         if name in PAST_THE_LOCK:
             raise AttributeError(f"a socket that speaks TLS has no {name}; it has recv, send and sendmsg")
-        return getattr(self._socket if hasattr(socket.socket, name) else self._engine, name)
+        if hasattr(socket.socket, name):
+            return getattr(self._socket, name)
+        with self._lock:
+            told = getattr(self._engine, name)
+        return functools.partial(self._ask, told) if callable(told) else told
+
+    def _ask(self, ask: Callable[..., Any], *arguments: Any, **named: Any) -> Any:
+        """Ask the engine while no thread sends or reads."""
+        with self._lock:
+            return ask(*arguments, **named)
 
 
-def reason_of(error: OSError) -> str:
+def reason_of(error: Exception) -> str:
     """What OpenSSL complains about, in its words."""
     reason = getattr(error, "reason", None)
     verdict = getattr(error, "verify_message", None)

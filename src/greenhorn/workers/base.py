@@ -5,6 +5,7 @@ import os
 import random
 import socket
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Sequence, Sized
 from collections.abc import Set as AbstractSet
@@ -291,13 +292,14 @@ class Worker(Signalled):
                 self._stopping = True
                 self.service.keep_alive = False
             elif word == "certificates":
-                self._renew_certificates()
+                # Not here: a command may have to tell the key's password.
+                threading.Thread(target=self._renew_certificates, name="greenhorn-renewal", daemon=True).start()
             elif word == "leave":
                 self.drain({int(fd) for fd in rest.split(",") if fd})
         return True
 
     def _renew_certificates(self) -> None:
-        """Show new certificates to those who connect from now on, as the master does already."""
+        """Show new certificates to those who connect from now on, as the master does already. A thread of its own."""
         try:
             for entrance in self.spoken:
                 if entrance.credentials is not None:

@@ -44,13 +44,14 @@ def shake_hands(connection: Connection, service: Service) -> State:
             secure = connection.secure = SecureSocket(connection.socket, connection.entrance.credentials, data)
         if not secure.shake_hands():
             return State.FLUSH if secure.is_full else State.HANDSHAKE
-    except OSError as error:
+        variables = connection_variables(secure.engine)
+    except (OSError, ValueError) as error:  # ValueError: a certificate that is believed, and cannot be read
         tell_failure(connection, service, error)
         if isinstance(error, ssl.SSLError) and error.reason in ABOUT_CLIENTS:
             return part(connection, told=False)
         return State.CLOSED
     connection.socket = secure
-    connection.template |= connection_variables(secure.engine)
+    connection.template |= variables
     connection.template["gunicorn.socket"] = secure
     connection.turn = serve
     return serve(connection, service)
@@ -72,7 +73,7 @@ def _leave(data: bytes) -> State:
     return State.CLOSED
 
 
-def tell_failure(connection: Connection, service: Service, error: OSError) -> None:
+def tell_failure(connection: Connection, service: Service, error: Exception) -> None:
     """Note a handshake that fails: scanners do little else, but a certificate that is refused is somebody's."""
     service.counters.add(FAILED, quiet=True)
     peer = connection.peer[0] if connection.peer else "a unix socket"

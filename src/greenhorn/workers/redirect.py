@@ -1,5 +1,6 @@
 """The turn of a connection at an address whose clients are sent to another one, that of https."""
 
+import re
 from http import HTTPStatus
 
 from greenhorn.errors import ClientGone, HTTPError
@@ -10,6 +11,8 @@ from greenhorn.workers.serve import go_on, refuse, serve
 from greenhorn.workers.service import Service
 
 HTTPS = "443"
+HOST = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]*)?")
+"""What stands in Host if it is a name or an address (RFC 9110 7.2); more than that could lead somewhere else."""
 
 
 def redirect(connection: Connection, service: Service) -> State:
@@ -43,7 +46,7 @@ def send_elsewhere(connection: Connection, service: Service, head: RequestHead) 
 
 def location(elsewhere: str, host: str, target: str) -> str:
     """The URL of `target`, as it was asked for at `host`, where clients are sent to; raises `HTTPError` 400."""
-    if not target.startswith("/") or any(char in host for char in "/\\?#@"):
+    if not target.startswith("/") or not HOST.fullmatch(host):
         raise HTTPError(400, "this address speaks https; ask there")
     return _base(elsewhere, host) + target
 

@@ -136,7 +136,7 @@ def test_the_settings_say_all_that_the_options_hold(folder: Path):
     [
         (TLS, "bind: https needs a certificate; name one in certfile"),
         ("https+fd://3", "bind: https needs a certificate; name one in certfile"),
-        (f"{TLS}?certfile=", "bind: https needs a certificate; name one in certfile"),
+        (f"{TLS}?certfile=", "bind: certfile = '': must not be empty: leave it out"),
         (f"{TLS}?keyfile=a.key", "bind: 127.0.0.1:8443: keyfile: a.key needs a certificate; name one in certfile"),
         (f"{TLS}?certfile=nope", "bind: 127.0.0.1:8443: certfile: cannot read nope: No such file or directory"),
         (f"{TLS}?certfile=a.pem&certfile=b.pem", "bind: certfile is set twice at 127.0.0.1:8443; set it once"),
@@ -331,3 +331,7 @@ def test_each_certificate_that_is_not_valid_is_told_once(folder: Path):
     )
     [told] = entrances(*bind, **A).warnings()
     assert told.startswith(f"certfile: {late.certfile} has expired at ")
+
+
+def test_a_hook_without_a_certificate_is_no_plain_http_in_silence():
+    assert refusal(ssl_context=lambda _config, factory: factory()).startswith("ssl_context: no address speaks TLS")

@@ -106,6 +106,9 @@ def test_a_password_is_not_told(text: str):
     assert text.format("...") in str(caught.value)
 
 
-def test_passwords_are_masked_and_nothing_else():
-    shown = "('https://h?certfile=a&key_password=zq81&ciphers=b', 'https://g?key-password=zq82')"
-    assert masked(shown) == "('https://h?certfile=a&key_password=...&ciphers=b', 'https://g?key-password=...')"
+@pytest.mark.parametrize("name", ["key_password", "key-password", "key%5Fpassword", "KEY_PASSWORD"])
+@pytest.mark.parametrize("password", ["zq81", "zq'81", 'zq"81', "zq 81", ""])
+def test_passwords_are_masked_and_nothing_else(name: str, password: str):
+    assert masked(f"https://h?certfile=a&{name}={password}&ciphers=b") == f"https://h?certfile=a&{name}=...&ciphers=b"
+    assert masked(f"https://h?{name}={password}") == f"https://h?{name}=..."
+    assert masked("https://h?certfile=key_passwords") == "https://h?certfile=key_passwords"

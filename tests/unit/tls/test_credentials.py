@@ -240,3 +240,38 @@ def test_each_certificate_is_told_of_and_renewed_ones_are_not(tmp_path: Path, pa
     make("other.example").write(tmp_path, "b")
     assert credentials.renew()
     assert credentials.warnings(NOW) == []
+
+
+def test_a_renewal_asks_for_the_password_once_and_not_while_clients_are_kept_waiting(tmp_path: Path):
+    asked = tmp_path / "asked"
+    command = f"command:sh -c 'echo >> {asked}; echo zq81'"
+    pairs = [make(f"{name}.example").write(tmp_path, name, "zq81") for name in "ab"]
+    credentials = Credentials(options(*pairs, key_password=command))
+    assert asked.read_text().count("\n") == 1
+    for name in "ab":
+        make(f"{name}.example").write(tmp_path, name, "zq81")
+    assert credentials.renew()
+    assert asked.read_text().count("\n") == 2
+    assert "zq81" not in repr(credentials.options)
+
+
+def test_a_hook_makes_the_context_of_each_certificate(tmp_path: Path):
+    pairs = [make(f"{name}.example").write(tmp_path, name) for name in "ab"]
+    made: list[Pair] = []
+
+    def by_hand(options: TLSOptions, pair: Pair) -> ssl.SSLContext:
+        made.append(pair)
+        return make_context(options, pair)
+
+    Credentials(options(*pairs), by_hand)
+    assert made == pairs
+
+
+def test_the_file_of_the_password_is_watched_as_well(tmp_path: Path):
+    password = tmp_path / "password"
+    password.write_text("zq81")
+    credentials = Credentials(options(make("a.example").write(tmp_path, "a", "zq81"), key_password=f"file:{password}"))
+    assert not credentials.has_changed()
+    password.write_text("another one")
+    assert not credentials.has_changed(), "it has to be the same for a moment"
+    assert credentials.has_changed()

@@ -260,6 +260,30 @@ def test_a_client_that_asks_for_new_keys_and_reads_none_of_them_is_left(credenti
     far.close()
 
 
+def test_a_client_that_sends_nothing_but_new_keys_is_left(credentials: Credentials):
+    near, far = socket.socketpair()
+    for end in (near, far):
+        end.setblocking(False)
+    secure = SecureSocket(near, credentials)
+    client = RawClient(far.fileno())
+    while not client.connect() or not secure.shake_hands():
+        secure.shake_hands()
+
+    def read() -> None:
+        for _ in range(200_000):
+            if not client.ask_for_new_keys():
+                with contextlib.suppress(BlockingIOError):
+                    secure.recv(100)
+                with contextlib.suppress(BlockingIOError):
+                    far.recv(1 << 20)
+
+    with pytest.raises(ConnectionAbortedError, match="nothing in them"):
+        read()
+    secure.close()
+    client.close()
+    far.close()
+
+
 # Threads.
 
 

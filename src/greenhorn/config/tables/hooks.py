@@ -96,6 +96,6 @@ class HookSettings:
         default=None,
         parse=hook("config", "default_ssl_context_factory"),
         doc="""ssl_context(config, default_ssl_context_factory), in the master: makes the ssl.SSLContext of each
-            listener, at the start and at HUP. The second argument is a function that returns the one that the settings
-            ask for.""",
+            certificate of a listener, at the start and at HUP. The second argument is a function that returns the one
+            that the settings ask for.""",
     )

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from greenhorn.config.parsers import optional, path, switch, text
+from greenhorn.config.parsers import given, optional, path, switch, text
 from greenhorn.config.protocols import certificate_request, certificates, ssl_version, tls_version, verify_flags
 from greenhorn.config.setting import setting
 
@@ -14,7 +14,7 @@ class TLSSettings:
     certfile: str | None = setting(
         ("--certfile",),
         default=None,
-        parse=optional(path),
+        parse=given(path),
         meta="FILE",
         doc="""Certificate in PEM form, with the certificates of its issuers behind it. It turns TLS on for all TCP
             and unix listeners but those whose bind says http.""",
@@ -22,14 +22,14 @@ class TLSSettings:
     keyfile: str | None = setting(
         ("--keyfile",),
         default=None,
-        parse=optional(path),
+        parse=given(path),
         meta="FILE",
         doc="""Private key of the certificate, in PEM form. Unset = it stands in certfile.""",
     )
     key_password: str | None = setting(
         ("--key-password",),
         default=None,
-        parse=optional(text),
+        parse=given(text),
         meta="PASSWORD",
         secret=True,
         doc="""What opens encrypted keys: the password itself, file:PATH for a file that holds it, or command:COMMAND
@@ -61,7 +61,7 @@ class TLSSettings:
     ca_certs: str | None = setting(
         ("--ca-certs",),
         default=None,
-        parse=optional(path),
+        parse=given(path),
         meta="FILE",
         doc="""Certificates, in PEM form, of those whose client certificates are believed.""",
     )
@@ -77,7 +77,7 @@ class TLSSettings:
     crl_file: str | None = setting(
         ("--crl-file",),
         default=None,
-        parse=optional(path),
+        parse=given(path),
         meta="FILE",
         doc="""Revocation lists, in PEM form, of those in ca_certs. A client certificate whose issuer has no list, or
             one that is too old, is refused.""",

@@ -14,7 +14,7 @@ from greenhorn.observe.counters import Counters
 from greenhorn.observe.logger import Logger
 from greenhorn.workers.asgi.engine import Guard
 
-OURS = tuple(os.path.dirname(package.__file__) + os.sep for package in (greenhorn, uvicorn))  # noqa: PTH120 - text
+OURS = tuple(path + os.sep for package in (greenhorn, uvicorn) for path in package.__path__)
 """Where the files of frames are that every request has."""
 
 
