@@ -189,7 +189,7 @@ class SecureSocket:
         return data
 
     def _weigh(self, taken: int, count: int) -> None:
-        """Note that so many bytes of the wire brought so many; raises `ConnectionAbortedError` if it was all in vain."""
+        """Note how many bytes of the wire brought how many; raises `ConnectionAbortedError` if it is all in vain."""
         self._barren = max(0, self._barren + taken - WORTH * count)
         if self._barren > MOST_BARREN:
             raise ConnectionAbortedError("the client sends records, and nothing in them")
