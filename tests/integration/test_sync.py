@@ -14,7 +14,7 @@ from integration.reloading import SERVES, signal_and_wait, wait_for_others
 from integration.running import Server, StartServer, wait_until
 from integration.slow_clients import ask as ask_for_large
 from integration.staging import ask
-from integration.wire import connect, ends_in_order, receive_to_end
+from integration.wire import connect, ends_in_order, receive_to_end, reset
 
 MIB = 1024 * 1024
 WHERE = """
@@ -191,3 +191,18 @@ def post_request(worker, req, environ, resp): told("post " + resp.status)
     assert text(site, "/") == str(site.worker_pid())
     wait_until(lambda: told.exists() and told.read_text().count("\n") == 2, what="both hooks")
     assert told.read_text() == "pre / True\npost 200 OK True\n"
+
+
+def test_requests_whose_clients_left_while_another_ran_are_dropped(server: StartServer):
+    site = start_sync(server)
+    first = ask_all(site, 1, "/sleep?500")
+    second, *others = ask_all(site, 6, "/sleep?500")
+    assert read_all(first) == {"slept"}
+    for connection in others:
+        reset(connection)
+    began = time.monotonic()
+    assert read_all([second]) == {"slept"}
+    assert text(site, "/") == str(site.worker_pid())
+    assert time.monotonic() - began < 2
+    site.stop()
+    assert "5 requests dropped whose clients had left" in site.log()

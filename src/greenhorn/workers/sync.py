@@ -4,11 +4,16 @@ import time
 
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
+from greenhorn.net.state import State
 from greenhorn.workers.base import OF_THREADS
 from greenhorn.workers.composition import SERVER
 from greenhorn.workers.gthread import ThreadWorker
 from greenhorn.workers.inline import Inline
 from greenhorn.workers.pool import Pool
+from greenhorn.workers.service import Service
+
+LATE = 0.05
+"""Seconds in the queue after which it pays to look whether the client still waits."""
 
 
 class SyncWorker(ThreadWorker):
@@ -26,6 +31,7 @@ class SyncWorker(ThreadWorker):
         super().init()
         self._buffers.peeks = True  # the poller is asleep while the application runs
         self._beat_at = 0.0
+        self._exchange_at_once, self._exchange = self._exchange, self._exchange_unless_left
         self.service.keep_alive = False
 
     def make_pool(self) -> Pool[Connection]:
@@ -36,6 +42,12 @@ class SyncWorker(ThreadWorker):
         """Watch for signals and orders."""
         self.poller.watch(self.signals.fileno())
         self.poller.watch(self.channel.fileno())
+
+    def _exchange_unless_left(self, connection: Connection, service: Service) -> State:
+        """Run the application unless the client has left while others had their turn, which the poller did not see."""
+        if time.monotonic() - connection.queued_at > LATE and connection.client_disconnected():
+            connection.note_end(broken=True)
+        return self._exchange_at_once(connection, service)
 
     def _breathe(self) -> None:
         """Beat between two requests, which may have come together and take long each."""
