@@ -27,12 +27,14 @@ class WorkerSettings:
         default=USUAL,
         parse=worker_class,
         meta="NAME",
-        doc="""Kind of worker: gthread, sync, gevent, eventlet, tornado or asgi, the name of one that another package
-            offers (entry points in the group greenhorn.workers), the dotted path of a subclass of
+        doc="""Kind of worker: gthread unless there is a reason for another; sync for code that is safe in one thread
+            only, gevent or eventlet for hundreds of requests that wait at once, tornado and asgi for applications of
+            those kinds, or the path of a class. docs/workers.md says more. A class is the name of one that another
+            package offers (entry points in the group greenhorn.workers), the dotted path of a subclass of
             greenhorn.workers.base.Worker, or in a file such a class. gunicorn's names and classes are understood, and
             sync with threads above 1 means gthread.""",
-        differs="""sync, one request at a time, which any slow client can hold. With gthread a client that
-            is slow, silent or idle costs no thread.""",
+        differs="""sync, one request at a time, which any slow client can hold. Here a client that is slow, silent
+            or idle costs no thread of any class.""",
     )
     threads: int = setting(
         ("--threads",),
