@@ -256,7 +256,7 @@ def test_an_entry_point_of_an_installed_package(start: Start, shop: Path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "config", "said"),
+    ("wanted", "config", "said"),
     [
         ("nowhere.OwnWorker", "", "worker_class = 'nowhere.OwnWorker': nowhere cannot be imported: No module named"),
         ("shop.Nobody", "", "worker_class = 'shop.Nobody': there is no Nobody in shop"),
@@ -272,7 +272,7 @@ def test_an_entry_point_of_an_installed_package(start: Start, shop: Path):
 )
 @pytest.mark.parametrize("checking", [False, True], ids=["start", "check"])
 def test_what_is_no_worker_class_is_told_in_one_line(
-    start: Start, shop: Path, kind: str, config: str, said: str, *, checking: bool
+    start: Start, shop: Path, wanted: str, config: str, said: str, *, checking: bool
 ):
     (shop / "broken.py").write_text("1 / 0\n")
     (shop / "fails.py").write_text(
@@ -280,9 +280,9 @@ def test_what_is_no_worker_class_is_told_in_one_line(
         "    def setup(cls): raise OSError('no such device')\n"
     )
     (shop / "gunicorns.py").write_text("from gunicorn.workers.base import Worker\nclass OwnWorker(Worker):\n    pass\n")
-    if kind in {"own", "owm"}:
+    if wanted in {"own", "owm"}:
         offer(shop, "own = shop.workers:OwnWorker")
-    flags = ["-k", kind] if kind else []
+    flags = ["-k", wanted] if wanted else []
     site = start(*flags, *(["--check-config"] if checking else []), config=config, ready=False)
     assert site.wait() == 1
     [line] = [line for line in site.log().splitlines() if "rror: " in line and "worker_class" in line]
@@ -290,13 +290,13 @@ def test_what_is_no_worker_class_is_told_in_one_line(
     assert "Traceback" not in site.log()
 
 
-@pytest.mark.parametrize("kind", ["gevent", "eventlet"])
-def test_an_extra_that_is_not_installed_is_one_line_that_says_what_to_install(start: Start, shop: Path, kind: str):
-    (shop / "sitecustomize.py").write_text(f"import sys\nsys.modules['{kind}'] = None\n")
-    site = start("-k", kind, ready=False)
+@pytest.mark.parametrize("wanted", ["gevent", "eventlet"])
+def test_an_extra_that_is_not_installed_is_one_line_that_says_what_to_install(start: Start, shop: Path, wanted: str):
+    (shop / "sitecustomize.py").write_text(f"import sys\nsys.modules['{wanted}'] = None\n")
+    site = start("-k", wanted, ready=False)
     assert site.wait() == 1
     [line] = [line for line in site.log().splitlines() if "worker_class" in line]
-    assert line.endswith(f"needs {kind}, which is not installed: pip install 'greenhorn[{kind}]'")
+    assert line.endswith(f"needs {wanted}, which is not installed: pip install 'greenhorn[{wanted}]'")
 
 
 def test_a_library_that_does_not_go_with_this_python_is_one_line_that_says_so(start: Start, shop: Path):
