@@ -50,8 +50,6 @@ class Entrances:
         asked = any(one.options.cert_reqs for one in self.credentials)
         if settings.cert_reqs and not self.credentials:
             raise ConfigError("cert_reqs: clients cannot show a certificate without TLS; set certfile")
-        if settings.ssl_context is not None and not self.credentials:
-            raise ConfigError("ssl_context: no address speaks TLS; set certfile, whatever the hook loads")
         if settings.certificates and not self.credentials:
             raise ConfigError("certificates: those are more certificates; name the first one in certfile")
         if not asked and (settings.crl_file or any(one.options.crl_file for one in self.credentials)):
@@ -92,7 +90,10 @@ class Entrances:
     def warnings(self) -> list[str]:
         """What should be known of the certificates."""
         now = dt.datetime.now(dt.UTC)
-        return [warning for one in self.credentials for warning in one.warnings(now)]
+        told = [warning for one in self.credentials for warning in one.warnings(now)]
+        if self._settings.ssl_context is not None and not self.credentials:
+            told.append("ssl_context is not called, since no address speaks TLS: certfile turns it on")
+        return told
 
 
 def tls_options(settings: Settings) -> TLSOptions:

@@ -334,4 +334,5 @@ def test_each_certificate_that_is_not_valid_is_told_once(folder: Path):
 
 
 def test_a_hook_without_a_certificate_is_no_plain_http_in_silence():
-    assert refusal(ssl_context=lambda _config, factory: factory()).startswith("ssl_context: no address speaks TLS")
+    (told,) = entrances(ssl_context=lambda _config, factory: factory()).warnings()
+    assert told.startswith("ssl_context is not called, since no address speaks TLS")
