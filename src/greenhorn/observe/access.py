@@ -25,6 +25,7 @@ PIECE = 4096
 """Bytes that a pipe takes at once from several processes without mixing them (PIPE_BUF of Linux)."""
 
 
+DOTS = b"..."
 _HALF_ESCAPE = re.compile(rb"\\(?:x[0-9A-Fa-f]?)?\Z")
 
 
@@ -174,7 +175,7 @@ def pieces(lines: bytes) -> list[bytes]:
 
 
 def _cut_short(line: bytes) -> bytes:
-    """As much of a line as a pipe takes at once, and three dots; of one in JSON its values are cut.
+    """Begin and end of a line, and three dots between, as much as a pipe takes at once; of JSON its values are cut.
 
     In two pieces, another process's lines might come between them, and what a client wrote might begin a line.
     """
@@ -183,7 +184,11 @@ def _cut_short(line: bytes) -> bytes:
     except ValueError:
         values = None
     if not isinstance(values, dict):
-        return _HALF_ESCAPE.sub(b"", line[: PIECE - 4]) + b"...\n"
+        kept = (PIECE - len(DOTS)) // 2
+        end = len(line) - kept
+        half = _HALF_ESCAPE.search(line, end - 3, end)
+        end += 4 - len(half[0]) if half else 0
+        return _HALF_ESCAPE.sub(b"", line[:kept]) + DOTS + line[end:]
     most = PIECE
     while len(line) > PIECE and most > 1:
         most //= 2

@@ -154,6 +154,7 @@ class Worker(Signalled):
         self.channel.setblocking(False)
         self.open_signals()
         self.init_signals()
+        self._leave_stacks()
         settings = self.settings
         allow_descriptors(settings.worker_connections, self.log)
         try:
