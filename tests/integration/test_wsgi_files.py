@@ -45,12 +45,12 @@ PARTS = {
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize(("part", "expected"), PARTS.items())
 def test_a_file_is_sent_from_where_it_stands_as_far_as_is_declared(
-    site: Server, kind: str, part: str, expected: bytes, version: str
+    site: Server, source: str, part: str, expected: bytes, version: str
 ):
-    answer = site.request(ask(f"kind={kind}{part}", version=version))
+    answer = site.request(ask(f"kind={source}{part}", version=version))
     assert answer.status == 200
     assert answer.body == expected
 
@@ -58,38 +58,38 @@ def test_a_file_is_sent_from_where_it_stands_as_far_as_is_declared(
 @pytest.mark.parametrize(
     ("part", "size"), [("", len(CONTENT)), ("&offset=1000", len(CONTENT) - 1000), ("&length=5", 5)]
 )
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_access_log_tells_how_much_of_a_file_was_sent(site: Server, kind: str, part: str, size: int):
-    query = f"kind={kind}{part}&name=logged"
+@pytest.mark.parametrize("source", KINDS)
+def test_the_access_log_tells_how_much_of_a_file_was_sent(site: Server, source: str, part: str, size: int):
+    query = f"kind={source}{part}&name=logged"
     assert len(site.request(ask(query)).body) == size
     line = f'"GET /?{query} HTTP/1.1" 200 {size} "-" "-"\n'
     wait_until(lambda: line in site.stdout(), 5.0, f"{line!r} in {site.stdout()[-200:]!r}")
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_the_next_request_follows_a_file(site: Server, kind: str):
+@pytest.mark.parametrize("source", KINDS)
+def test_the_next_request_follows_a_file(site: Server, source: str):
     with connect(site) as connection:
-        connection.sendall(ask(f"kind={kind}") + ask(f"kind={kind}&offset=9&length=1") + ask(f"kind={kind}"))
+        connection.sendall(ask(f"kind={source}") + ask(f"kind={source}&offset=9&length=1") + ask(f"kind={source}"))
         reader = AnswerReader(connection)
         assert [reader.read().body for _ in range(3)] == [CONTENT, CONTENT[9:10], CONTENT]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize(("method", "status"), [("HEAD", "200+OK"), ("GET", "304+Not+Modified")])
-def test_no_byte_of_a_file_is_sent_where_there_is_no_body(site: Server, kind: str, method: str, status: str):
+def test_no_byte_of_a_file_is_sent_where_there_is_no_body(site: Server, source: str, method: str, status: str):
     with connect(site) as connection:
         for _ in range(2):
-            connection.sendall(ask(f"kind={kind}&status={status}", method))
+            connection.sendall(ask(f"kind={source}&status={status}", method))
             reader = AnswerReader(connection)
             assert reader.read(method).body == b""
-        connection.sendall(ask(f"kind={kind}&length=5"))
+        connection.sendall(ask(f"kind={source}&length=5"))
         assert reader.read().body == CONTENT[:5]
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_a_file_that_is_too_short_for_its_length_ends_the_connection_with_a_warning(site: Server, kind: str):
+@pytest.mark.parametrize("source", KINDS)
+def test_a_file_that_is_too_short_for_its_length_ends_the_connection_with_a_warning(site: Server, source: str):
     with connect(site) as connection:
-        connection.sendall(ask(f"kind={kind}&offset={len(CONTENT) - 10}&length=11"))
+        connection.sendall(ask(f"kind={source}&offset={len(CONTENT) - 10}&length=11"))
         response = AnswerReader(connection).begin()
         assert response.headers["Content-Length"] == "11"
         assert response.read1(100) == CONTENT[-10:]
@@ -97,11 +97,11 @@ def test_a_file_that_is_too_short_for_its_length_ends_the_connection_with_a_warn
     site.wait_for_log(r"WARNING\] .* 10 bytes.* 11$")
 
 
-@pytest.mark.parametrize("kind", ["unbuffered", "told"])
+@pytest.mark.parametrize("source", ["unbuffered", "told"])
 @pytest.mark.parametrize("query", ["", "&length=5", "&status=304+Not+Modified"])
-def test_the_file_is_closed(site: Server, kind: str, query: str):
+def test_the_file_is_closed(site: Server, source: str, query: str):
     before = site.log().count("the file is closed")
-    assert site.request(ask(f"kind={kind}{query}")).status < 400
+    assert site.request(ask(f"kind={source}{query}")).status < 400
     wait_until(lambda: site.log().count("the file is closed") == before + 1, what="the end of the file")
 
 

@@ -94,8 +94,7 @@ class Connection:
         self.entrance: Any = None  # what is spoken where it came in
         self.secure: Any = None  # what encrypts it, since its first byte
         self.state = State.NEW
-        self.was = State.NEW
-        """The last state in which the poller owned it; ACTIVE if a turn began something that has its own time."""
+        self.was = State.NEW  # the last in which the poller owned it; ACTIVE if a turn began what has its own time
         self.gained = 0  # how many bytes its client gave or took since the deadline was last reckoned
         self.mark = 0  # how much of an answer the client was known to have when it was last asked
         self.queued_at = 0.0  # when it became ready, on the monotonic clock
@@ -383,7 +382,8 @@ class Connection:
         self.keeps_up()
         self.template = None  # it knows this connection: a circle
         if self.outbox is not None:
-            self.reset()  # an orderly end would pass for the end of the answer
+            if self.secure is not None:  # a goodbye would pass for the end of the answer
+                self.secure.abandon()
             self.outbox.close()
             self.outbox = None
         with self._closing(), contextlib.suppress(OSError):

@@ -87,6 +87,8 @@ class Crowd:
                 self._parked[connection] = True  # of which the poller will tell
                 continue
             self._service.counters.add("connections closed to make room for others")
+            if connection.outbox is not None:
+                connection.reset()  # an orderly end would pass for the end of the answer
             self._close(connection)
             closed = True
             if len(self._connections) <= enough:

@@ -290,17 +290,3 @@ def test_what_is_no_regular_file_is_not_measured(tmp_path: Path):
         with (tmp_path / "file").open("rb") as opened:
             assert without.measure(opened) is None
         assert connection.measure(opened) is None
-
-
-def test_a_connection_that_is_closed_before_its_answer_has_left_is_reset():
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        server, _ = listener.accept()
-    with client:
-        server.setblocking(False)
-        connection = Connection(server, None, lambda _connection, _service: State.CLOSED, buffers())
-        connection.send_all([b"x" * (64 << 20)])
-        assert connection.outbox is not None
-        connection.close()
-        with pytest.raises(ConnectionResetError):
-            receive(client, 64 << 20)

@@ -65,6 +65,12 @@ class Room:
         self._stack.close()
 
 
+def linger_of(connection: Connection) -> int:
+    """Whether the kernel resets the connection when it is closed."""
+    told = connection.socket.getsockopt(socket.SOL_SOCKET, socket.SO_LINGER, 8)
+    return int.from_bytes(told[:4], "little")
+
+
 @pytest.fixture
 def make_room(make_worker: MakeWorker) -> Iterator[Callable[..., Room]]:
     made: list[Room] = []
@@ -303,3 +309,18 @@ def test_an_answer_that_is_taken_at_the_last_moment_is_not_given_up(make_room: M
     room.add(State.FLUSH, 9.0)
     assert not room.crowd.drop_least_read()
     assert not room.left
+
+
+def test_who_has_not_all_of_an_answer_is_reset_since_an_orderly_end_would_pass_for_its_end(
+    make_room: Callable[..., Room],
+):
+    room = make_room(2)
+    idle, slow = room.add(State.IDLE, 20), room.add(State.FLUSH, 20)
+    slow.send_all([b"x" * (64 << 20)])
+    assert slow.outbox is not None
+    assert room.crowd.make_room()
+    while slow not in room.left:
+        room.parked.pop(idle, None)
+        assert room.crowd.make_room()
+    assert linger_of(slow) == 1
+    assert linger_of(idle) == 0
