@@ -45,6 +45,8 @@ def ask(path: str, version: str = "1.1") -> bytes:
 @pytest.fixture(scope="module")
 def valid(module_server: StartServer, applications: Path) -> Iterator[Server]:
     site = module_server("validated", pythonpath=(applications,))
+    first = f"/{next(iter(validated.READ))}/{next(iter(validated.SEND))}?a=b"
+    assert site.request(ask(first)).status == 200  # also for a class that has no test of its own
     yield site
     assert "without being closed" not in site.log()
     assert "validated lines\n" in site.log()
