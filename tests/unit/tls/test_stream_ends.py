@@ -6,7 +6,7 @@ import os
 import socket
 import ssl
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -234,7 +234,9 @@ class RawClient:
         self._lib.SSL_CTX_free(self._context)
 
 
-def test_a_client_that_asks_for_new_keys_and_reads_none_of_them_is_left(credentials: Credentials):
+@pytest.fixture
+def keys(credentials: Credentials) -> Iterator[tuple[SecureSocket, RawClient, socket.socket]]:
+    """A connection, its client, which can ask for new keys, and the client's end of the wire."""
     near, far = socket.socketpair()
     for end in (near, far):
         end.setblocking(False)
@@ -242,6 +244,16 @@ def test_a_client_that_asks_for_new_keys_and_reads_none_of_them_is_left(credenti
     client = RawClient(far.fileno())
     while not client.connect() or not secure.shake_hands():
         secure.shake_hands()
+    yield secure, client, far
+    secure.close()
+    client.close()
+    far.close()
+
+
+def test_a_client_that_asks_for_new_keys_and_reads_none_of_them_is_left(
+    keys: tuple[SecureSocket, RawClient, socket.socket],
+):
+    secure, client, _ = keys
     most = 0
 
     def read() -> None:
@@ -255,19 +267,10 @@ def test_a_client_that_asks_for_new_keys_and_reads_none_of_them_is_left(credenti
     with pytest.raises(ConnectionAbortedError, match="reads none of them"):
         read()
     assert most <= RECORD
-    secure.close()
-    client.close()
-    far.close()
 
 
-def test_a_client_that_sends_nothing_but_new_keys_is_left(credentials: Credentials):
-    near, far = socket.socketpair()
-    for end in (near, far):
-        end.setblocking(False)
-    secure = SecureSocket(near, credentials)
-    client = RawClient(far.fileno())
-    while not client.connect() or not secure.shake_hands():
-        secure.shake_hands()
+def test_a_client_that_sends_nothing_but_new_keys_is_left(keys: tuple[SecureSocket, RawClient, socket.socket]):
+    secure, client, far = keys
 
     def read() -> None:
         for _ in range(200_000):
@@ -279,9 +282,6 @@ def test_a_client_that_sends_nothing_but_new_keys_is_left(credentials: Credentia
 
     with pytest.raises(ConnectionAbortedError, match="nothing in them"):
         read()
-    secure.close()
-    client.close()
-    far.close()
 
 
 # Threads.
