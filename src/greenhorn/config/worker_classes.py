@@ -25,9 +25,6 @@ WORKERS: Mapping[str, str] = MappingProxyType(
     }
 )
 """Classes by name, as MODULE:NAME; whoever makes one imports it by that."""
-PENDING: Mapping[str, str] = MappingProxyType({})
-"""Names that are known, and what to do until there is such a worker."""
-
 LIBRARIES: Mapping[str, str] = MappingProxyType(
     {"gevent": "gevent", "eventlet": "eventlet", "tornado": "tornado", "asgi": "uvicorn", "asgi-h11": "uvicorn"}
 )
@@ -86,12 +83,10 @@ def fault_of(name: WorkerKind) -> str:
     """
     if isinstance(name, type) or name in WORKERS or "." in name or ":" in name:
         return ""
-    if name in PENDING:
-        return f"not available yet: {name}; use {' or '.join(WORKERS)}: {PENDING[name]}"
     others = sorted(entry_points(group=ENTRY_POINTS).names)
     if name in others:
         return ""
-    near = difflib.get_close_matches(name, [*WORKERS, *PENDING, *others], n=1)
+    near = difflib.get_close_matches(name, [*WORKERS, *others], n=1)
     meant = f" (did you mean {near[0]}?)" if near else ""
     return (
         f"is no worker class of greenhorn{meant}: use {', '.join([*WORKERS, *others])}, or the dotted path of a "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from greenhorn.config.worker_classes import PENDING, WORKERS, WorkerKind, fault_of, worker_class
+from greenhorn.config.worker_classes import WORKERS, WorkerKind, fault_of, worker_class
 from greenhorn.workers.gthread import ThreadWorker
 from unit.offering import offer
 
@@ -75,6 +75,6 @@ def test_names_of_kinds_that_other_packages_offer_are_known(monkeypatch: pytest.
 
 def test_the_classes_of_gunicorn_itself_are_known():
     workers = pytest.importorskip("gunicorn.workers")
-    known = {*WORKERS, *PENDING}
+    known = set(WORKERS)
     assert {worker_class(name) for name in workers.SUPPORTED_WORKERS} <= known
     assert {worker_class(path) for path in workers.SUPPORTED_WORKERS.values()} <= known
