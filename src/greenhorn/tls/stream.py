@@ -137,8 +137,7 @@ class SecureSocket:
         if flags:
             return self._socket.recv(size, flags)
         data = b""
-        room = WIRE_RECORD
-        taken = 0
+        room, taken = WIRE_RECORD, 0
         incoming = self._incoming
         is_cut = False
         with self._lock:
@@ -177,7 +176,8 @@ class SecureSocket:
                 else:
                     self._note_end(data)
                     break
-        self._weigh(taken, len(data))
+        if taken > WORTH * len(data) or self._barren:
+            self._weigh(taken, len(data))
         if not data and not self._ended:
             self.is_within_record = bool(self.is_within_record or wire)
             raise BlockingIOError
@@ -218,8 +218,26 @@ class SecureSocket:
 
     def send(self, data: bytes | memoryview) -> int:
         """Send what the kernel takes and return how many bytes. Raises `BlockingIOError` for none, and `OSError`."""
+        size = len(data)
         with self._lock:
-            return self._settle() or self._send(data)
+            if self._unsent or self._owed or not 0 < size <= RECORD:
+                return self._settle() or self._send(data)
+            # Most answers are one record: what `_send` does, without a call for each of its steps.
+            try:
+                self._engine.write(data)
+            except ssl.SSLError as error:
+                self._left = True
+                raise ConnectionAbortedError(reason_of(error)) from error
+            wire = self._outgoing.read()
+            try:
+                sent = self._socket.send(wire)
+            except BlockingIOError:
+                sent = 0
+            if sent == len(wire):
+                return size
+            self._keep(wire, sent)
+            self._owed = size
+            raise BlockingIOError
 
     def sendmsg(self, parts: Sequence[bytes | memoryview]) -> int:
         """Send what the kernel takes of the parts, one after the other, as `send` does."""
@@ -291,8 +309,12 @@ class SecureSocket:
             wire = self._outgoing.read()
             sent = self._push(wire)
             if sent < len(wire):
-                self._wire = len(wire)
-                self._unsent = memoryview(wire)[sent:]
+                self._keep(wire, sent)
+
+    def _keep(self, wire: bytes, sent: int) -> None:
+        """Note what the kernel did not take of what is encrypted."""
+        self._wire = len(wire)
+        self._unsent = memoryview(wire)[sent:]
 
     def _push(self, wire: bytes | memoryview) -> int:
         try:
