@@ -17,6 +17,8 @@ LARGEST_WINDOW = (1 << 31) - 1
 LARGEST_STREAMS = (1 << 32) - 1
 
 _REQUESTS = {"none": 0, "optional": 1, "required": 2, "cert_none": 0, "cert_optional": 1, "cert_required": 2}
+_METHODS = {int(method): name.removeprefix("PROTOCOL_") for name, method in ssl._SSLMethod.__members__.items()}  # noqa: SLF001 - the type of the constants, which has no other name
+_LEGACY_VALID = "must be a member of ssl._SSLMethod such as ssl.PROTOCOL_TLS, its name, or left out"
 _CLEARTEXT = ("off", "prior-knowledge", "upgrade", "both")
 
 
@@ -34,11 +36,22 @@ def certificate_request(value: object) -> int:
     return number
 
 
-def ssl_version(value: object) -> int | str | None:
-    """Return what is written there; since it has no effect, every number and every text will do."""
+def ssl_version(value: object) -> str | None:
+    """Return the version that a member of ssl._SSLMethod stands for, or its name: 1.2, or None for any.
+
+    Versions that are never spoken come back as they are called: 3.0, 1.0 and 1.1.
+    """
     if isinstance(value, bool) or not isinstance(value, int | str | None):
-        raise ValueError("must be a member of ssl._SSLMethod, or left out")  # noqa: TRY004 - one kind of error
-    return value.strip() or None if isinstance(value, str) else value
+        raise ValueError(_LEGACY_VALID)  # noqa: TRY004 - one kind of error
+    if value is None or not str(value).strip():
+        return None
+    name = _METHODS.get(int(value), "") if isinstance(value, int) else value.strip().removeprefix("PROTOCOL_")
+    if name in ("TLS", "SSLv23", "TLS_SERVER", "TLS_CLIENT"):
+        return None
+    version = name.removeprefix("TLS").removeprefix("SSL").removeprefix("v").replace("_", ".")
+    if version not in ("1", "1.1", "1.2", "1.3", "2", "3"):
+        raise ValueError(_LEGACY_VALID)
+    return version if "." in version else f"{version}.0"
 
 
 def tls_version(value: object) -> str:

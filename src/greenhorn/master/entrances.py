@@ -91,8 +91,11 @@ class Entrances:
         """What should be known of the certificates."""
         now = dt.datetime.now(dt.UTC)
         told = [warning for one in self.credentials for warning in one.warnings(now)]
-        if self._settings.ssl_context is not None and not self.credentials:
+        settings = self._settings
+        if settings.ssl_context is not None and not self.credentials:
             told.append("ssl_context is not called, since no address speaks TLS: certfile turns it on")
+        if settings.ssl_version is not None and settings.ssl_version not in VERSIONS:
+            told.append(f"ssl_version: {settings.ssl_version} is not spoken any more (RFC 8996); TLS 1.2 is the oldest")
         return told
 
 
@@ -112,11 +115,17 @@ def tls_options(settings: Settings) -> TLSOptions:
         cert_reqs=ssl.VerifyMode(settings.cert_reqs),
         crl_file=settings.crl_file,
         verify_flags=flags,
-        minimum=VERSIONS[settings.tls_min_version],
+        minimum=VERSIONS[_oldest(settings)],
         ciphers=settings.ciphers,
         ciphersuites=settings.tls_ciphersuites,
         strict_end=not settings.suppress_ragged_eofs,
     )
+
+
+def _oldest(settings: Settings) -> str:
+    """The oldest version that both settings of versions allow."""
+    legacy = settings.ssl_version
+    return max(settings.tls_min_version, legacy) if legacy in VERSIONS else settings.tls_min_version
 
 
 def _call(settings: Settings, options: TLSOptions, pair: Pair) -> ssl.SSLContext:

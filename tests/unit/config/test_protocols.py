@@ -104,12 +104,30 @@ def test_other_certificates_are_an_error(value: object):
         protocols.certificates(value)
 
 
-@pytest.mark.parametrize(("value", "kept"), [(None, None), (5, 5), ("TLSv1_2", "TLSv1_2"), (" ", None)])
-def test_the_old_setting_for_versions_takes_what_gunicorn_takes(value: object, kept: object):
-    assert protocols.ssl_version(value) == kept
+@pytest.mark.parametrize(
+    ("value", "version"),
+    [
+        (None, None),
+        (" ", None),
+        (ssl.PROTOCOL_TLS_SERVER, None),
+        (2, None),
+        ("SSLv23", None),
+        ("TLS", None),
+        (5, "1.2"),
+        ("TLSv1_2", "1.2"),
+        ("PROTOCOL_TLSv1_2", "1.2"),
+        ("TLSv1.3", "1.3"),
+        (3, "1.0"),
+        (4, "1.1"),
+        ("TLSv1", "1.0"),
+        ("SSLv3", "3.0"),
+    ],
+)
+def test_the_old_setting_for_versions_is_understood(value: object, version: str | None):
+    assert protocols.ssl_version(value) == version
 
 
-@pytest.mark.parametrize("value", [True, [], 1.5])
+@pytest.mark.parametrize("value", [True, [], 1.5, 99, "newest"])
 def test_the_old_setting_for_versions_takes_nothing_else(value: object):
     with pytest.raises(ValueError, match="must be a member of ssl"):
         protocols.ssl_version(value)

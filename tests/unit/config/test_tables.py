@@ -96,7 +96,7 @@ def test_a_new_setting_says_that_gunicorn_has_none():
 def test_all_that_concerns_tls_is_there_and_what_has_no_effect_says_why():
     of_tls = [row for row in ROWS.values() if row.section == ROWS["certfile"].section]
     assert [row.name for row in of_tls if row.pending] == []
-    assert [row.name for row in of_tls if row.moot] == ["do_handshake_on_connect", "ssl_version"]
+    assert [row.name for row in of_tls if row.moot] == ["do_handshake_on_connect"]
 
 
 def test_the_settings_page_is_what_the_table_says():

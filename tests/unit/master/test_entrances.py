@@ -336,3 +336,21 @@ def test_each_certificate_that_is_not_valid_is_told_once(folder: Path):
 def test_a_hook_without_a_certificate_is_no_plain_http_in_silence():
     (told,) = entrances(ssl_context=lambda _config, factory: factory()).warnings()
     assert told.startswith("ssl_context is not called, since no address speaks TLS")
+
+
+@pytest.mark.parametrize(
+    ("settings", "oldest"),
+    [
+        ({}, "1.2"),
+        ({"ssl_version": "1.2"}, "1.2"),
+        ({"ssl_version": "1.3"}, "1.3"),
+        ({"ssl_version": "1.2", "tls_min_version": "1.3"}, "1.3"),
+        ({"ssl_version": "1.0"}, "1.2"),
+        ({"ssl_version": "3.0", "tls_min_version": "1.3"}, "1.3"),
+    ],
+)
+def test_versions_are_those_that_both_settings_allow_and_never_the_old_ones(settings: dict[str, str], oldest: str):
+    made = entrances(**A, **settings)
+    assert made.credentials[0].options.minimum.name == "TLSv" + oldest.replace(".", "_")
+    is_old = settings.get("ssl_version") in ("1.0", "3.0")
+    assert any(told.startswith("ssl_version: ") for told in made.warnings()) == is_old

@@ -135,13 +135,13 @@ class TLSSettings:
         bare=True,
         doc="""Take a connection that ends without a TLS goodbye for one that ended, not for an error.""",
     )
-    ssl_version: int | str | None = setting(
+    ssl_version: str | None = setting(
         ("--ssl-version",),
         default=None,
         parse=ssl_version,
         meta="VERSION",
-        doc="""Accepted for old configurations, without effect. Versions before 1.2 are never spoken, and
-            tls_min_version chooses among the others.""",
-        moot="versions of TLS before 1.2 are never spoken, and tls_min_version chooses among the others",
-        differs="""ssl.PROTOCOL_TLS, and as little effect.""",
+        doc="""For old configurations, a member of ssl._SSLMethod or its name. TLSv1_2 and TLSv1_3 stand for these
+            versions and newer ones, as with tls_min_version; the others for all that are spoken, of which none is
+            older than 1.2.""",
+        differs="""ssl.PROTOCOL_TLS, without effect.""",
     )
