@@ -4,6 +4,7 @@ import contextlib
 import errno
 import os
 import re
+import select
 import socket
 import sys
 from collections.abc import Sequence
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from greenhorn.errors import ConfigError
-from greenhorn.net.kernel import turn_newcomers_away
+from greenhorn.net.kernel import poll_one, turn_newcomers_away
 
 DEFAULT_PORT = 8000
 LISTEN_STATE = "0A"
@@ -172,6 +173,10 @@ class Listener:
         if isinstance(address, tuple) and address:
             return sock, (address[0].removeprefix("::ffff:"), str(address[1]))
         return sock, None
+
+    def has_arrivals(self) -> bool:
+        """Whether anybody waits to be accepted."""
+        return poll_one(self.fd, select.POLLIN) != 0
 
     def is_reachable(self) -> bool:
         """Whether the path of a unix socket still leads here; somebody may have removed or replaced it."""

@@ -2,7 +2,6 @@
 
 import errno
 import math
-import select
 import socket
 import time
 from collections import deque
@@ -10,7 +9,6 @@ from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 
 from greenhorn.net.connection import Connection
-from greenhorn.net.kernel import poll_one
 from greenhorn.net.listener import Listener
 from greenhorn.net.poller import Poller
 from greenhorn.net.state import State
@@ -89,7 +87,7 @@ class Acceptor:
     def look(self, now: float) -> None:
         """Accept again when `listen_at` has come, unless others take what is left to them."""
         if self._leaves and self.listen_at:
-            if not any(map(_waits, self._all)):
+            if not any(listener.has_arrivals() for listener in self._all):
                 self._seen = False
                 self.listen_at = now + LEFT_TO_OTHERS
                 return
@@ -126,7 +124,7 @@ class Acceptor:
 
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
-            if self._crowd.full and not _waits(listener):
+            if self._crowd.full and not listener.has_arrivals():
                 return
             if self._crowd.full and not self._crowd.make_room():
                 self._pause("worker_connections are reached, and none of them is idle or slow")
@@ -176,8 +174,3 @@ class Acceptor:
             self._accept(listener, 1 if listener.fd in others_serve else backlog)
             listener.close()
         self._all = ()
-
-
-def _waits(listener: Listener) -> bool:
-    """Whether anybody waits to be accepted."""
-    return poll_one(listener.fd, select.POLLIN) != 0

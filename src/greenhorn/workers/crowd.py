@@ -21,6 +21,10 @@ IDLE_FOR = 1.0
 """Seconds without a byte after which a connection that has no request counts as idle."""
 SLOW_FOR = 2.0
 """Seconds for which a client has kept the server waiting in all, above its pace, that make it slow."""
+GAVE_WAY = "connections closed to make room for others"
+"""What they are counted as."""
+NEW_FOR = 0.1
+"""Seconds for which a connection is too new to leave: its first request is on its way."""
 
 Paces = Mapping[State, Pace]
 
@@ -86,7 +90,7 @@ class Crowd:
             if connection.state in WITHOUT_REQUEST and connection.has_news():
                 self._parked[connection] = True  # of which the poller will tell
                 continue
-            self._service.counters.add("connections closed to make room for others")
+            self._service.counters.add(GAVE_WAY)
             if connection.outbox is not None:
                 connection.reset()  # an orderly end would pass for the end of the answer
             self._close(connection)
@@ -118,9 +122,11 @@ def dispensable(parked: Iterable[Connection], paces: Paces, now: float) -> Itera
     """The connections that may be closed to make room, the most dispensable first.
 
     Those that are idle, those that are slow, those that carried no request yet, and those that rest between two; of
-    each the one that has waited for longest first. Requests that come as they should are not among them.
+    each the one that has waited for longest first. Requests that come as they should are not among them, nor are
+    connections that are quite new; and for as long as these may turn out to be silent, none that rests.
     """
     idle, slow, unproven, resting = [], [], [], []
+    some_are_new = False
     for connection in parked:
         state = connection.state
         if state not in paces:
@@ -132,9 +138,14 @@ def dispensable(parked: Iterable[Connection], paces: Paces, now: float) -> Itera
         elif state in AT_WORK and used >= SLOW_FOR:
             slow.append((used, connection))
         elif state in UNPROVEN and not connection.requests:
-            unproven.append((used, connection))
+            if used >= NEW_FOR or pace.most == float("inf"):
+                unproven.append((used, connection))
+            else:
+                some_are_new = True
         elif state is State.IDLE:
             resting.append((used, connection))
+    if some_are_new:
+        resting.clear()
     for group in (idle, slow, unproven, resting):
         group.sort(key=lambda pair: pair[0], reverse=True)
         yield from (connection for _, connection in group)

@@ -142,6 +142,8 @@ class GreenWorker(Worker):
     def _accept(self, listener: Listener, most: int) -> bool:
         """Accept up to `most` that wait; False if there is no room."""
         for _ in range(most):
+            if self._crowd.full and not listener.has_arrivals():
+                return True
             if self._crowd.full and not self._crowd.make_room():
                 self._tell_pause("worker_connections are reached, and none of them is idle or slow")
                 return False

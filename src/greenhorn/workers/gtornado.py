@@ -21,10 +21,11 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.state import ARMED, State
 from greenhorn.workers import inflight
-from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE
+from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, TELL_EVERY
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
+from greenhorn.workers.crowd import GAVE_WAY, dispensable
 from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
 from greenhorn.workers.on_tornado.front import Front, WSGIEngine
 from greenhorn.workers.on_tornado.loggers import adopt_loggers
@@ -159,8 +160,11 @@ class TornadoWorker(Worker):
 
     def _accept(self, listener: Listener, most: int) -> None:
         for _ in range(most):
-            if len(self.visitors) >= self.settings.worker_connections and not self._make_room():
-                self._pause("worker_connections are reached, and none of them is idle")
+            full = len(self.visitors) >= self.settings.worker_connections and not self.service.draining
+            if full and not listener.has_arrivals():
+                return
+            if full and not self._make_room():
+                self._pause("worker_connections are reached, and none of them is idle or slow")
                 return
             try:
                 accepted = listener.accept()
@@ -173,19 +177,20 @@ class TornadoWorker(Worker):
                     return
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle for longest; whether there was one."""
-        idle = [visitor for visitor in self.visitors.values() if visitor.state is State.IDLE]
-        if not idle:
-            return False
-        min(idle, key=lambda visitor: visitor.deadline).stream.close()
-        return True
+        """Close the connection that can be done without most easily; whether there was one."""
+        waiting = [visitor for visitor in self.visitors.values() if visitor.state in ARMED]
+        for connection in dispensable(waiting, self._paces, time.monotonic()):
+            self.service.counters.add(GAVE_WAY)
+            self._close(self.visitors[connection])
+            return True
+        return False
 
     def _pause(self, reason: str) -> None:
         self._stop_listening()
         self._asyncio_loop.call_later(PAUSE, self._listen)
         now = time.monotonic()
         if now >= self._tell_at:
-            self._tell_at = now + 60
+            self._tell_at = now + TELL_EVERY
             self.log.warning("Accepting pauses: %s", reason)
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
@@ -207,7 +212,7 @@ class TornadoWorker(Worker):
     def _forget(self, visitor: Visitor) -> None:
         del self.visitors[visitor]
         if self.service.draining and not self.visitors:
-            self._loop.add_callback(self._loop.stop)
+            self._loop.add_callback(self._tick)
 
     # What threads do.
 
@@ -287,7 +292,10 @@ class TornadoWorker(Worker):
         if state in TOLD:
             visitor.settle(refuse(visitor, self.service, TOLD[state]))
             return
-        if state is State.FLUSH:
+        self._close(visitor)
+
+    def _close(self, visitor: Visitor) -> None:
+        if visitor.state is State.FLUSH:
             visitor.reset()
         visitor.stream.close()
 
@@ -313,6 +321,7 @@ class TornadoWorker(Worker):
         if self.service.draining:
             return
         self._stop_listening()
+        self.service.draining = True
         self.service.keep_alive = False
         now = time.monotonic()
         self._leave_at = now + self.settings.graceful_timeout
@@ -320,7 +329,6 @@ class TornadoWorker(Worker):
         for listener in self.listeners:
             self._accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
             listener.close()
-        self.service.draining = True
         for visitor in list(self.visitors.values()):
             visitor.say_goodbye()
         self._ticking.stop()

@@ -122,8 +122,18 @@ def test_connections_at_work_have_two_seconds(make_room: MakeRoom, state: State)
 def test_a_connection_between_two_requests_is_the_last_that_has_to_go(make_room: MakeRoom):
     room = make_room()
     first, second = room.add(State.IDLE, 0.1, NOW), room.add(State.IDLE, 0.2, NOW)
-    silent, half = room.add(State.NEW, 0.05, NOW), room.add(State.HEAD, 0.3, NOW)
+    silent, half = room.add(State.NEW, 0.15, NOW), room.add(State.HEAD, 0.3, NOW)
     assert list(dispensable(room.parked, PACES, NOW)) == [half, silent, second, first]
+
+
+@pytest.mark.parametrize("state", [State.NEW, State.HANDSHAKE, State.HEAD])
+def test_one_that_is_quite_new_stays_and_so_do_those_between_two_requests_until_it_is_older(
+    make_room: MakeRoom, state: State
+):
+    room = make_room()
+    resting, new, idle = room.add(State.IDLE, 0.1, NOW), room.add(state, 0.05, NOW), room.add(State.IDLE, 2.0, NOW)
+    assert list(dispensable(room.parked, PACES, NOW)) == [idle]
+    assert list(dispensable(room.parked, PACES, NOW + 0.06)) == [idle, new, resting]
 
 
 def test_without_a_limit_on_waits_those_without_a_request_can_go_the_first_parked_first(make_room: MakeRoom):

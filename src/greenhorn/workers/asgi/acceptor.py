@@ -17,16 +17,13 @@ from greenhorn.observe.counters import Counters
 from greenhorn.observe.logger import Logger
 from greenhorn.tls.entrance import Entrance
 from greenhorn.tls.stream import reason_of
+from greenhorn.workers.acceptor import ACCEPTS, PAUSE, TELL_EVERY
 from greenhorn.workers.asgi.engine import Engine, Guard
 from greenhorn.workers.asgi.kind import Application
 from greenhorn.workers.asgi.proxied import Peer, take_proxy_header
+from greenhorn.workers.crowd import GAVE_WAY, IDLE_FOR
 from greenhorn.workers.handshake import FAILED
 
-ACCEPTS = 16
-"""Connections accepted of one listener before others have their turn, where there is no other worker."""
-PAUSE = 0.1
-"""Seconds for which accepting pauses when there is no room."""
-TELL_EVERY = 60.0
 NEVER = 86400.0
 """Seconds that stand for no limit."""
 
@@ -92,7 +89,10 @@ class Acceptor:
 
     def _accept(self, listener: Listener, door: Door, most: int) -> None:
         for _ in range(most):
-            if self.count >= self._manner.most and not self._make_room():
+            full = self.count >= self._manner.most and not self._ended
+            if full and not listener.has_arrivals():
+                return
+            if full and not self._make_room():
                 self._pause("worker_connections are reached, and none of them is idle")
                 return
             try:
@@ -108,14 +108,19 @@ class Acceptor:
             task.add_done_callback(self.arriving.discard)
 
     def _make_room(self) -> bool:
-        """Close the connection that has been idle for longest; whether there was one."""
+        """Close the connection without a request that was silent for longest; whether there was one."""
+        heard_before = time.monotonic() - IDLE_FOR
         idle = [
             one
             for one in self._engine.state.connections
-            if isinstance(one, Guard) and one.is_idle and not one.transport.is_closing()
+            if isinstance(one, Guard)
+            and one.is_free
+            and (one.is_idle or one.heard_at < heard_before)
+            and not one.transport.is_closing()
         ]
         if not idle:
             return False
+        self._counters.add(GAVE_WAY)
         min(idle, key=lambda one: one.heard_at).transport.close()
         return True
 
@@ -135,11 +140,11 @@ class Acceptor:
     def end(self, backlog: int, others_serve: AbstractSet[int]) -> None:
         """Accept what already waits, up to `backlog` of each listener that no other serves; then close all of them."""
         self._stop()
+        self._ended = True
         for listener, door in self._doors:
             # The kernel may have woken this worker alone for the last one.
             self._accept(listener, door, 1 if listener.fd in others_serve else backlog)
         self._stop()
-        self._ended = True
         for listener, _ in self._doors:
             listener.close()
         self._doors = []
