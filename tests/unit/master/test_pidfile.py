@@ -96,7 +96,7 @@ def test_the_pid_of_another_living_program_is_stale(path: Path, start: Start):
     pidfile.release()
 
 
-@pytest.mark.parametrize("pid", [os.getpid(), os.getppid()])
+@pytest.mark.parametrize("pid", [os.getpid(), os.getppid()], ids=["its own", "its parent's"])
 def test_the_number_of_this_process_or_its_parent_is_stale(path: Path, pid: int):
     path.write_text(f"{pid}\n", "ascii")
     pidfile = Pidfile(str(path))

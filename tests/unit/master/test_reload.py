@@ -185,7 +185,7 @@ def test_on_reload_is_called_with_the_new_settings(master: Callable[..., Master]
         {"nworkers_changed": failing},
         {"pre_fork": failing},
     ],
-    ids=str,
+    ids=lambda change: next(iter(change)),
 )
 def test_a_reading_that_cannot_be_followed_changes_nothing(
     master: Callable[..., Master], tmp_path: Path, settings: dict[str, Any]
