@@ -1,6 +1,5 @@
 """The listening sockets of a worker: when it accepts, how many at once, and when it leaves them to others."""
 
-import errno
 import math
 import socket
 import time
@@ -13,25 +12,19 @@ from greenhorn.net.listener import Listener
 from greenhorn.net.poller import Poller
 from greenhorn.net.state import State
 from greenhorn.observe.logger import Logger
+from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.pool import Pool
 
-ACCEPTS = 16
-"""Connections accepted of one listener before the ones that are ready have their turn."""
-PAUSE = 0.1
-"""Seconds for which accepting pauses when there is no room."""
 LEFT_TO_OTHERS = 0.02
 """Seconds after which is looked whether other workers take the connections that are left to them."""
 LOOKED_AGAIN = 0.005
 """Seconds after which a connection that still waits then is one that nobody takes."""
 BUSY_FOR = 1.0
 """Seconds for which all workers are then taken to be busy."""
-TELL_EVERY = 60.0
-
 EXPECTED = 0.05
 """Seconds for which a new connection that is silent yet is expected to need a thread."""
 
-OUT_OF_DESCRIPTORS = frozenset((errno.EMFILE, errno.ENFILE))
 UNSERVED = frozenset((State.NEW, State.QUEUED))
 """States of a connection that no thread has come to."""
 
@@ -61,10 +54,8 @@ class Acceptor:
         self._poller = poller
         self._pool = pool
         self._welcome = welcome
-        self._crowd = crowd
-        self._log = log
+        self._doorkeeper = Doorkeeper(crowd.is_full, crowd.make_room, self._take_in if shares else welcome, log)
         self._watched: dict[int, Listener] = {}
-        self._tell_at = 0.0
         self._recent: deque[tuple[float, Connection]] = deque()
         self._shares = shares
         self._alone_until = 0.0
@@ -112,7 +103,9 @@ class Acceptor:
             most = min(most, self.unclaimed())
             if most <= 0:
                 most = ACCEPTS if time.monotonic() < self._alone_until else 1
-        self._accept(listener, most)
+        if not self._doorkeeper.accept(listener, most):
+            self._stop()
+            self.listen_at = time.monotonic() + PAUSE
         return True
 
     def unclaimed(self) -> int:
@@ -122,33 +115,8 @@ class Acceptor:
             self._recent.popleft()
         return self._pool.idle - sum(connection.state in UNSERVED for _, connection in self._recent)
 
-    def _accept(self, listener: Listener, most: int) -> None:
-        for _ in range(most):
-            if self._crowd.full and not listener.has_arrivals():
-                return
-            if self._crowd.full and not self._crowd.make_room():
-                self._pause("worker_connections are reached, and none of them is idle or slow")
-                return
-            try:
-                accepted = listener.accept()
-                if accepted is None:
-                    return
-                connection = self._welcome(listener, *accepted)
-                if self._shares:
-                    self._recent.append((time.monotonic(), connection))
-            except OSError as error:
-                if error.errno not in OUT_OF_DESCRIPTORS or not self._crowd.make_room():
-                    self._pause(str(error))
-                    return
-
-    def _pause(self, reason: str) -> None:
-        """Accept nothing for a moment; who connects waits in the kernel's queue."""
-        now = time.monotonic()
-        self._stop()
-        self.listen_at = now + PAUSE
-        if now >= self._tell_at:
-            self._tell_at = now + TELL_EVERY
-            self._log.warning("Accepting pauses: %s", reason)
+    def _take_in(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
+        self._recent.append((time.monotonic(), self._welcome(listener, sock, peer)))
 
     def leave_to_others(self) -> bool:
         """Let workers that have a thread free be quicker, for a moment; whether this one accepted until now."""
@@ -171,6 +139,6 @@ class Acceptor:
         self._stop()
         for listener in self._all:
             # The kernel wakes one worker for each that connects: the last one may be known to this worker alone.
-            self._accept(listener, 1 if listener.fd in others_serve else backlog)
+            self._doorkeeper.accept(listener, 1 if listener.fd in others_serve else backlog)
             listener.close()
         self._all = ()

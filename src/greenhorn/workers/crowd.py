@@ -60,6 +60,7 @@ class Crowd:
         self._close = close
         self._body_memory = service.body_memory
         self._response_memory = buffers.memory
+        buffers.allotment.make_room = self.drop_least_read
 
     def take_in(self, connection: Connection) -> None:
         """Note that a connection has come."""
@@ -75,8 +76,7 @@ class Crowd:
         self._service.body_memory = min(self._body_memory, share)
         self._buffers.memory = min(self._response_memory, share)
 
-    @property
-    def full(self) -> bool:
+    def is_full(self) -> bool:
         """Whether another connection may not come. A worker that is about to leave takes what already waits."""
         return len(self._connections) >= self._most and not self._service.draining
 

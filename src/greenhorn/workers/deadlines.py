@@ -1,5 +1,6 @@
 """Whose time is up."""
 
+import time
 from collections.abc import Iterator, Mapping
 
 from greenhorn.errors import HTTPError
@@ -17,6 +18,15 @@ FAREWELL = 0.5
 """Seconds that a worker which is told to stop gives connections on which it has no request."""
 LONG_FAREWELL = 2.0
 """The same where others serve on: nobody waits for it to end, and who sends a request is told to come back to them."""
+
+
+def departure(graceful_timeout: float, *, others_serve: bool) -> tuple[float, float]:
+    """When a worker that is told to stop is gone, and when it closes connections without a request, at the latest.
+
+    Both on the monotonic clock. `others_serve`: where it listens, others do as well.
+    """
+    now = time.monotonic()
+    return now + graceful_timeout, now + (LONG_FAREWELL if others_serve else FAREWELL)
 
 
 def expired(

@@ -45,7 +45,7 @@ from greenhorn.workers.composition import (
     forwarding,
     secure_schemes,
 )
-from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL
+from greenhorn.workers.deadlines import departure
 from greenhorn.workers.recorded import NO_TIMES
 
 TICK = 1.0
@@ -320,9 +320,8 @@ class ASGIWorker(Worker):
         self.service.draining = True
         self.service.keep_alive = False
         self._engine.open = False
-        now = time.monotonic()
-        self._leave_at = now + self.settings.graceful_timeout - self._reserve
-        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
+        graceful_timeout = self.settings.graceful_timeout - self._reserve
+        self._leave_at, self._farewell_at = departure(graceful_timeout, others_serve=bool(others_serve))
         self._acceptor.end(self.settings.backlog, others_serve)
         self._renew_fields()
         for connection in self._engine.state.connections:

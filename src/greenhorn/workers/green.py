@@ -17,12 +17,12 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.state import State
 from greenhorn.workers import inflight
-from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, TELL_EVERY
+from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.answer import exchange
 from greenhorn.workers.base import OF_THREADS, Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
-from greenhorn.workers.deadlines import BETWEEN_REQUESTS, FAREWELL, LONG_FAREWELL, TOLD
+from greenhorn.workers.deadlines import BETWEEN_REQUESTS, TOLD, departure
 from greenhorn.workers.serve import refuse
 
 IDLE, QUEUED, FLUSH, CLOSED = State.IDLE, State.QUEUED, State.FLUSH, State.CLOSED
@@ -85,10 +85,9 @@ class GreenWorker(Worker):
             buffers=self._buffers,
             close=self._see_off,
         )
-        self._buffers.allotment.make_room = self._crowd.drop_least_read
         self._leave_at = math.inf
         self._farewell_at = math.inf
-        self._pause_told_at = 0.0
+        self._doorkeeper = Doorkeeper(self._crowd.is_full, self._crowd.make_room, self._welcome, self.log)
 
     def run(self) -> None:
         """Serve until TERM, INT or QUIT, or until the master is gone."""
@@ -136,33 +135,8 @@ class GreenWorker(Worker):
         wait = self.waiter(listener.fd)
         while not self.service.draining:
             # Not for ever: the end of the listening is seen by looking.
-            if wait(False, TICK) and not self.service.draining and not self._accept(listener, ACCEPTS):
+            if wait(False, TICK) and not self.service.draining and not self._doorkeeper.accept(listener, ACCEPTS):
                 self.sleep(PAUSE)
-
-    def _accept(self, listener: Listener, most: int) -> bool:
-        """Accept up to `most` that wait; False if there is no room."""
-        for _ in range(most):
-            if self._crowd.full and not listener.has_arrivals():
-                return True
-            if self._crowd.full and not self._crowd.make_room():
-                self._tell_pause("worker_connections are reached, and none of them is idle or slow")
-                return False
-            try:
-                accepted = listener.accept()
-                if accepted is None:
-                    return True
-                self._welcome(listener, *accepted)
-            except OSError as error:
-                if error.errno not in OUT_OF_DESCRIPTORS or not self._crowd.make_room():
-                    self._tell_pause(str(error))
-                    return False
-        return True
-
-    def _tell_pause(self, reason: str) -> None:
-        now = time.monotonic()
-        if now >= self._pause_told_at:
-            self._pause_told_at = now + TELL_EVERY
-            self.log.warning("Accepting pauses: %s", reason)
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
         if type(sock) is not Socket:
@@ -299,11 +273,10 @@ class GreenWorker(Worker):
             return
         self.service.draining = True
         self.service.keep_alive = False
-        now = time.monotonic()
-        self._leave_at = now + self.settings.graceful_timeout
-        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
+        graceful_timeout = self.settings.graceful_timeout
+        self._leave_at, self._farewell_at = departure(graceful_timeout, others_serve=bool(others_serve))
         for listener in self.listeners:
-            self._accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
+            self._doorkeeper.accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
             listener.close()
 
     def _say_farewell(self) -> None:

@@ -18,7 +18,7 @@ from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
-from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
+from greenhorn.workers.deadlines import TOLD, departure, expired
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import refuse
 from greenhorn.workers.service import Service
@@ -75,7 +75,6 @@ class ThreadWorker(Worker):
             buffers=self._buffers,
             close=self._close,
         )
-        self._buffers.allotment.make_room = self._crowd.drop_least_read
         self._shares = settings.workers > 1
         self._acceptor = Acceptor(
             self.listeners, self.poller, self.pool, self._welcome, self._crowd, self.log, shares=self._shares
@@ -198,7 +197,7 @@ class ThreadWorker(Worker):
 
     def _bound_queue(self) -> None:
         """Let whole requests wait for a thread, but less long while they keep others from being accepted."""
-        most = self.settings.queue_timeout / (HURRY if self._crowd.full else 1)
+        most = self.settings.queue_timeout / (HURRY if self._crowd.is_full() else 1)
         self._spare.queue_timeout = most
         self.service.queue_timeout = most or math.inf
 
@@ -247,10 +246,9 @@ class ThreadWorker(Worker):
             return
         self.service.draining = True
         self.service.keep_alive = False
-        now = time.monotonic()
-        self._leave_at = now + self.settings.graceful_timeout
-        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
-        self._tick_at = self._due_at = now
+        graceful_timeout = self.settings.graceful_timeout
+        self._leave_at, self._farewell_at = departure(graceful_timeout, others_serve=bool(others_serve))
+        self._tick_at = self._due_at = 0.0
         self._acceptor.end(self.settings.backlog, others_serve)
 
     def _sweep(self, now: float) -> None:

@@ -21,12 +21,12 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.state import ARMED, State
 from greenhorn.workers import inflight
-from greenhorn.workers.acceptor import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, TELL_EVERY
+from greenhorn.workers.accepting import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, Doorkeeper
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import GAVE_WAY, dispensable
-from greenhorn.workers.deadlines import FAREWELL, LONG_FAREWELL, TOLD, expired
+from greenhorn.workers.deadlines import TOLD, departure, expired
 from greenhorn.workers.on_tornado.front import Front, WSGIEngine
 from greenhorn.workers.on_tornado.loggers import adopt_loggers
 from greenhorn.workers.on_tornado.native import NativeEngine
@@ -101,7 +101,7 @@ class TornadoWorker(Worker):
         self._leave_at = self._farewell_at = math.inf
         self._every = min(STUCK_TICK if settings.request_timeout else TICK, settings.timeout / 3 or TICK)
         self._ticking = PeriodicCallback(self._tick, self._every * 1000)
-        self._tell_at = 0.0
+        self._doorkeeper = Doorkeeper(self._is_full, self._make_room, self._welcome, self.log)
         adopt_loggers(self.log)
 
     def _front(self) -> Front:
@@ -155,26 +155,12 @@ class TornadoWorker(Worker):
 
     def _accept_at(self, sock: socket.socket) -> None:
         listener = self._listening.get(sock.fileno())
-        if listener is not None:
-            self._accept(listener, ACCEPTS)
+        if listener is not None and not self._doorkeeper.accept(listener, ACCEPTS):
+            self._stop_listening()
+            self._asyncio_loop.call_later(PAUSE, self._listen)
 
-    def _accept(self, listener: Listener, most: int) -> None:
-        for _ in range(most):
-            full = len(self.visitors) >= self.settings.worker_connections and not self.service.draining
-            if full and not listener.has_arrivals():
-                return
-            if full and not self._make_room():
-                self._pause("worker_connections are reached, and none of them is idle or slow")
-                return
-            try:
-                accepted = listener.accept()
-                if accepted is None:
-                    return
-                self._welcome(listener, *accepted)
-            except OSError as error:
-                if error.errno not in OUT_OF_DESCRIPTORS or not self._make_room():
-                    self._pause(str(error))
-                    return
+    def _is_full(self) -> bool:
+        return len(self.visitors) >= self.settings.worker_connections and not self.service.draining
 
     def _make_room(self) -> bool:
         """Close the connection that can be done without most easily; whether there was one."""
@@ -184,14 +170,6 @@ class TornadoWorker(Worker):
             self._close(self.visitors[connection])
             return True
         return False
-
-    def _pause(self, reason: str) -> None:
-        self._stop_listening()
-        self._asyncio_loop.call_later(PAUSE, self._listen)
-        now = time.monotonic()
-        if now >= self._tell_at:
-            self._tell_at = now + TELL_EVERY
-            self.log.warning("Accepting pauses: %s", reason)
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
         entrance = self.spoken[self.listeners.index(listener)]
@@ -323,11 +301,10 @@ class TornadoWorker(Worker):
         self._stop_listening()
         self.service.draining = True
         self.service.keep_alive = False
-        now = time.monotonic()
-        self._leave_at = now + self.settings.graceful_timeout
-        self._farewell_at = now + (LONG_FAREWELL if others_serve else FAREWELL)
+        graceful_timeout = self.settings.graceful_timeout
+        self._leave_at, self._farewell_at = departure(graceful_timeout, others_serve=bool(others_serve))
         for listener in self.listeners:
-            self._accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
+            self._doorkeeper.accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
             listener.close()
         for visitor in list(self.visitors.values()):
             visitor.say_goodbye()

@@ -16,8 +16,8 @@ SELECTORS = [name for name in ("EpollSelector", "PollSelector", "SelectSelector"
 @pytest.fixture
 def make_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., TestWorker]]:
     """Prepare workers that are driven by the test: `make_worker(app, threads=2)`. Their loops are hastier."""
-    for name, seconds in (("TICK", 0.05), ("SHORT_TICK", 0.05), ("FAREWELL", 0.2)):
-        monkeypatch.setattr(f"greenhorn.workers.gthread.{name}", seconds)
+    for name, seconds in (("gthread.TICK", 0.05), ("gthread.SHORT_TICK", 0.05), ("deadlines.FAREWELL", 0.2)):
+        monkeypatch.setattr(f"greenhorn.workers.{name}", seconds)
     made: list[TestWorker] = []
 
     def make(app: Application = hello, **settings: Any) -> TestWorker:

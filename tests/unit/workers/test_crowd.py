@@ -59,7 +59,7 @@ class Room:
 
     def has_room(self) -> bool:
         """As the acceptor asks when somebody waits."""
-        return not self.crowd.full or self.crowd.make_room()
+        return not self.crowd.is_full() or self.crowd.make_room()
 
     def close(self) -> None:
         self._stack.close()

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import errno
 import socket
 import ssl
 import time
@@ -17,7 +16,7 @@ from greenhorn.observe.counters import Counters
 from greenhorn.observe.logger import Logger
 from greenhorn.tls.entrance import Entrance
 from greenhorn.tls.stream import reason_of
-from greenhorn.workers.acceptor import ACCEPTS, PAUSE, TELL_EVERY
+from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.asgi.engine import Engine, Guard
 from greenhorn.workers.asgi.kind import Application
 from greenhorn.workers.asgi.proxied import Peer, take_proxy_header
@@ -63,14 +62,14 @@ class Acceptor:
         log: Logger,
         counters: Counters,
     ) -> None:
-        self._doors = list(zip(listeners, doors, strict=True))
+        self._doors = dict(zip(listeners, doors, strict=True))
+        self._doorkeeper = Doorkeeper(self._is_full, self._make_room, self._take_in, log)
         self._engine = engine
         self._loop = engine.loop
         self._manner = manner
         self._log = log
         self._counters = counters
         self._ended = False
-        self._tell_at = 0.0
         self.arriving: set[asyncio.Task[None]] = set()
         """Connections that were accepted and are not taken on yet: their handshakes are under way."""
 
@@ -84,28 +83,21 @@ class Acceptor:
         if self._ended:
             return
         most = 1 if self._manner.shares else ACCEPTS
-        for listener, door in self._doors:
-            self._loop.add_reader(listener.fd, self._accept, listener, door, most)
+        for listener in self._doors:
+            self._loop.add_reader(listener.fd, self._accept, listener, most)
 
-    def _accept(self, listener: Listener, door: Door, most: int) -> None:
-        for _ in range(most):
-            full = self.count >= self._manner.most and not self._ended
-            if full and not listener.has_arrivals():
-                return
-            if full and not self._make_room():
-                self._pause("worker_connections are reached, and none of them is idle")
-                return
-            try:
-                accepted = listener.accept()
-            except OSError as error:
-                if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._make_room():
-                    self._pause(str(error))
-                return
-            if accepted is None:
-                return
-            task = self._loop.create_task(self._welcome(*accepted, door))
-            self.arriving.add(task)
-            task.add_done_callback(self.arriving.discard)
+    def _accept(self, listener: Listener, most: int) -> None:
+        if not self._doorkeeper.accept(listener, most):
+            self._stop()
+            self._loop.call_later(PAUSE, self.listen)
+
+    def _is_full(self) -> bool:
+        return self.count >= self._manner.most and not self._ended
+
+    def _take_in(self, listener: Listener, sock: socket.socket, peer: Peer) -> None:
+        task = self._loop.create_task(self._welcome(sock, peer, self._doors[listener]))
+        self.arriving.add(task)
+        task.add_done_callback(self.arriving.discard)
 
     def _make_room(self) -> bool:
         """Close the connection without a request that was silent for longest; whether there was one."""
@@ -124,16 +116,8 @@ class Acceptor:
         min(idle, key=lambda one: one.heard_at).transport.close()
         return True
 
-    def _pause(self, why: str) -> None:
-        self._stop()
-        self._loop.call_later(PAUSE, self.listen)
-        now = time.monotonic()
-        if now >= self._tell_at:
-            self._tell_at = now + TELL_EVERY
-            self._log.warning("Accepting pauses: %s", why)
-
     def _stop(self) -> None:
-        for listener, _ in self._doors:
+        for listener in self._doors:
             if listener.socket.fileno() >= 0:
                 self._loop.remove_reader(listener.fd)
 
@@ -141,13 +125,10 @@ class Acceptor:
         """Accept what already waits, up to `backlog` of each listener that no other serves; then close all of them."""
         self._stop()
         self._ended = True
-        for listener, door in self._doors:
+        for listener in self._doors:
             # The kernel may have woken this worker alone for the last one.
-            self._accept(listener, door, 1 if listener.fd in others_serve else backlog)
-        self._stop()
-        for listener, _ in self._doors:
+            self._doorkeeper.accept(listener, 1 if listener.fd in others_serve else backlog)
             listener.close()
-        self._doors = []
 
     async def _welcome(self, sock: socket.socket, peer: Peer, door: Door) -> None:
         """Take a connection on, after what comes before its first request."""
