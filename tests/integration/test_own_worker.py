@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.load import load
-from integration.reloading import SERVES, signal_and_wait, wait_for_others
+from integration.reloading import SERVES, signal_and_wait, wait_for_others, write_config
 from integration.running import Server, StartServer, wait_until
 from unit.offering import offer
 
@@ -219,6 +219,31 @@ def test_a_class_that_extends_one_of_the_servers_own(start: Start, shop: Path):
     assert answered(site) == "app"
     site.stop()
     assert told(site) == ["init_process", "handle_exit"]
+
+
+JUDGES = """
+from greenhorn.errors import ConfigError
+from greenhorn.workers.sync import SyncWorker
+class OwnWorker(SyncWorker):
+    @classmethod
+    def check_config(cls, cfg, log):
+        if cfg.timeout > 30:
+            raise ConfigError("timeout: the device answers within 30 seconds")
+        if cfg.timeout > 20:
+            log.warning("a device that takes %d seconds is slow", cfg.timeout)
+"""
+
+
+def test_it_judges_the_settings_at_the_start_at_hup_and_in_the_check(start: Start, shop: Path):
+    (shop / "shop.py").write_text(JUDGES)
+    site = start("-k", "shop.OwnWorker", config="timeout = 25\n")
+    assert "[WARNING] a device that takes 25 seconds is slow" in site.log()
+    write_config(site, "timeout = 40\n")
+    signal_and_wait(site, signal.SIGHUP, "timeout: the device answers within 30 seconds")
+    assert site.request(LAST).status == 200
+    refused = start("-k", "shop.OwnWorker", "--check-config", "-t", "40", ready=False, exit_code=1)
+    assert refused.wait() == 1
+    refused.wait_for_log("timeout: the device answers within 30 seconds")
 
 
 @pytest.mark.parametrize("where", ["init_process", "run", "load_wsgi"])

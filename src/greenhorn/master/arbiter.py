@@ -109,6 +109,7 @@ class Arbiter(Server):
         self._set_title()
         for warning in self.generation.warnings():
             self.log.warning("%s", warning)
+        self.generation.judge(self.log)
         for listener in self.LISTENERS:
             self.log.info("Listening at: %s (%d)", self.generation.url(listener), self.pid)
         self.log.info("Using worker: %s", self.cfg.worker_class_str)

@@ -1,5 +1,6 @@
 """What --check-config looks at, beside the settings themselves: what a start would fail for, without starting."""
 
+import logging
 import os
 from pathlib import Path
 
@@ -21,6 +22,7 @@ def check(generation: Generation) -> list[str]:
         check_address(bind.address)
     if settings.pidfile is not None:
         _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
+    generation.judge(logging.getLogger("greenhorn.error"))
     generation.load(settings)
     check_logging(settings)
     return generation.warnings()

@@ -154,6 +154,16 @@ class Generation:
             if getattr(settings, name) != ROWS[name].default
         ]
 
+    def judge(self, log: Any) -> None:
+        """Let the worker class judge the settings; it warns by `log`. Raises `ConfigError`."""
+        try:
+            self.worker_class.check_config(self.settings, log)
+        except ConfigError:
+            raise
+        except Exception as error:
+            name = self.settings.worker_class_str
+            raise ConfigError(f"worker_class = {name!r}: its check_config() fails: {error!r}") from error
+
     def url(self, listener: Listener) -> str:
         """Where clients find a listener of this generation."""
         return listener.url(self.spoken[self.listeners.index(listener)].scheme)

@@ -69,6 +69,7 @@ class Reload:
             generation = Generation.of(configuration.settings, before.load, before)
             for warning in (*configuration.warnings, *generation.warnings()):
                 self.log.warning("%s", warning)
+            generation.judge(self.log)
             self._surroundings.enter(generation.settings)
             self._new_files |= missing_files(generation.settings)
             generation.open(self.sockets, self.activated)

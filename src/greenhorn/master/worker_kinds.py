@@ -1,8 +1,9 @@
 """From the setting worker_class to a class: ours, a plug-in's, or somebody's own."""
 
 import platform
+import re
 from importlib import import_module
-from importlib.metadata import entry_points
+from importlib.metadata import PackageNotFoundError, distribution, entry_points
 from operator import attrgetter
 from typing import Any
 
@@ -10,12 +11,15 @@ from greenhorn.config.worker_classes import ENTRY_POINTS, LIBRARIES, WORKERS, Wo
 from greenhorn.errors import ConfigError
 from greenhorn.workers.base import Worker
 
+OFFERS = (ENTRY_POINTS, "gunicorn.workers")
+_EGG = re.compile(r"egg:([^#]+)#(.+)", re.IGNORECASE)
+
 
 def find_worker_class(wanted: WorkerKind) -> type[Worker]:
     """The class, imported by name, so that the master depends on none; its `setup` was called.
 
-    `wanted` is one of our names, the name of an entry point, a dotted path, or a class. Raises `ConfigError` that
-    begins with the setting's name.
+    `wanted` is one of our names, the name of an entry point, `egg:PACKAGE#ENTRY_POINT`, a dotted path, or a class.
+    Raises `ConfigError` that begins with the setting's name.
     """
     found = wanted if isinstance(wanted, type) else _find(wanted)
     name = wanted if isinstance(wanted, str) else f"{wanted.__module__}.{wanted.__qualname__}"
@@ -48,8 +52,25 @@ def _find(name: str) -> Any:
             )
         [(module, attribute)] = offered
         return _imported(name, module, attribute)
+    egg = _EGG.fullmatch(name)
+    if egg is not None:
+        return _imported(name, *_offered_by(name, egg[1], egg[2]))
     module, _, attribute = name.partition(":") if ":" in name else name.rpartition(".")
     return _imported(name, module, attribute)
+
+
+def _offered_by(name: str, package: str, entry_name: str) -> tuple[str, str]:
+    """Module and attribute of what a package offers, in our group of entry points or that of gunicorn."""
+    try:
+        offered = distribution(package).entry_points
+    except PackageNotFoundError:
+        raise ConfigError(f"worker_class = {name!r}: the package {package} is not installed: pip install it") from None
+    entries = [entry for group in OFFERS for entry in offered.select(group=group, name=entry_name)]
+    if not entries:
+        raise ConfigError(
+            f"worker_class = {name!r}: {package} has no entry point {entry_name} in the group {ENTRY_POINTS}"
+        )
+    return entries[0].module, entries[0].attr
 
 
 def _imported(name: str, module: str, attribute: str) -> Any:

@@ -9,6 +9,7 @@ import threading
 import traceback
 from collections.abc import Callable, Sequence, Sized
 from collections.abc import Set as AbstractSet
+from typing import Any
 
 from greenhorn.app import load_named
 from greenhorn.config import Settings
@@ -229,6 +230,10 @@ class Worker(Signalled):
     @classmethod
     def setup(cls) -> None:
         """Prepare what all workers of the class have in common. In the master, before the first is forked."""
+
+    @classmethod
+    def check_config(cls, cfg: Settings, log: Any) -> None:
+        """Judge the settings: warn by `log`, or raise `ConfigError`. In the master, at each start and reload."""
 
     def patch(self) -> None:
         """Change what the whole process does, before the application is loaded: for libraries that replace others."""

@@ -144,6 +144,18 @@ def test_an_entry_point_is_a_name(shop: str, tmp_path: Path):
     assert find_worker_class("own-of-test").__name__ == "Own"
 
 
+@pytest.mark.parametrize("group", ["greenhorn.workers", "gunicorn.workers"])
+def test_an_egg_names_the_entry_point_of_a_package(shop: str, tmp_path: Path, group: str):
+    offer(tmp_path, f"own = {shop}:Own", group=group)
+    assert find_worker_class("egg:shop#own").__name__ == "Own"
+
+
+def test_an_egg_that_is_not_there_is_told(shop: str, tmp_path: Path):
+    offer(tmp_path, f"own = {shop}:Own")
+    assert refusal("egg:shop#other").endswith("shop has no entry point other in the group greenhorn.workers")
+    assert refusal("egg:no-such-shop#own").endswith("the package no-such-shop is not installed: pip install it")
+
+
 def test_an_entry_point_whose_module_is_missing_is_told_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.syspath_prepend(tmp_path)
     offer(tmp_path, "own-of-test = nowhere_of_test:Own")
