@@ -253,6 +253,54 @@ def test_a_long_request_that_lets_others_run_does_not_count_as_stuck(server: Sta
     assert site.worker_pid() == worker
 
 
+def test_a_request_beyond_its_time_is_answered_504_and_told_while_others_are_served(server: StartServer, library: str):
+    site = start_waiting(server, library, "--request-timeout", "1", "--access-logfile", "-")
+    worker = site.worker_pid()
+    began = time.monotonic()
+    late, *in_time = (site.connect() for _ in range(3))
+    late.sendall(ask("/poll"))
+    for connection in in_time:
+        connection.sendall(ask("/sleep?500"))
+    assert read_all(in_time) == {"slept"}
+    answer = AnswerReader(late).read()
+    assert (answer.status, ends_in_order(late)) == (504, True)
+    assert 0.9 < time.monotonic() - began < 3
+    site.wait_for_log(
+        r"\[ERROR\] Request beyond request_timeout: GET /poll for 1\.\d s, from 127\.0\.0\.1:\d+:\n(.*\n)*.* in poll"
+    )
+    site.signal(DUMP)
+    site.wait_for_log(r"[12] in flight, 1 stuck, ")
+    assert text(site, "/release") == "done"
+    site.wait_for_log("GET /poll came to its end after all")
+    assert text(site, "/") == str(worker)
+    lines = [line for line in site.stdout().splitlines() if "/poll" in line]
+    assert len(lines) == 1
+    assert '" 504 ' in lines[0]
+
+
+def test_an_answer_that_has_begun_is_cut_off_when_its_time_is_over(server: StartServer, library: str):
+    site = start_waiting(server, library, "--request-timeout", "1")
+    with site.connect() as connection:
+        connection.sendall(ask("/lines"))
+        received = receive_to_end(connection)
+    assert received.startswith(b"HTTP/1.1 200 OK")
+    assert not received.endswith(b"0\r\n\r\n")
+    site.wait_for_log("Request beyond request_timeout: GET /lines")
+
+
+def test_a_worker_with_too_many_stuck_requests_is_exchanged_and_no_other_request_fails(
+    server: StartServer, library: str
+):
+    site = start_waiting(server, library, "--request-timeout", "1", "--max-stuck-threads", "1")
+    worker = site.worker_pid()
+    with load(site) as clients:
+        late = ask_all(site, 2, "/poll")
+        assert {AnswerReader(connection).read().status for connection in late} == {504}
+        site.wait_for_log("2 requests are stuck")
+        wait_for_others(site, [worker])
+        clients.more(50)
+
+
 def test_what_is_in_flight_is_told_with_the_stacks_of_greenlets(server: StartServer, library: str):
     site = start_waiting(server, library)
     polls = ask_all(site, 3, "/poll")

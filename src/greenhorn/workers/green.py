@@ -8,10 +8,11 @@ import sys
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from typing import Any
+from typing import Any, NamedTuple
 
 from greenlet import getcurrent
 
+from greenhorn.http.head import RequestHead
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
@@ -19,11 +20,12 @@ from greenhorn.net.state import State
 from greenhorn.workers import inflight
 from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.answer import exchange
-from greenhorn.workers.base import OF_THREADS, Worker
+from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import BETWEEN_REQUESTS, TOLD, departure
 from greenhorn.workers.serve import refuse
+from greenhorn.workers.service import Service
 
 IDLE, QUEUED, FLUSH, CLOSED = State.IDLE, State.QUEUED, State.FLUSH, State.CLOSED
 TICK = 1.0
@@ -31,8 +33,25 @@ TICK = 1.0
 SHORT_TICK = 0.05
 """Seconds between two looks at whether all has ended, while the worker is about to leave."""
 
+STUCK_TICK = 0.25
+"""Most seconds between two beats while the application's time is limited."""
+
 Socket = socket.socket
 """The socket of the standard library, also after it was replaced: the waiting is done here."""
+
+
+class Request(NamedTuple):
+    """A request that a greenlet works on."""
+
+    connection: Connection
+    greenlet: Any
+    since: float
+
+    def record(self, head: RequestHead | None, now: float, service: Service) -> str:
+        """What the log says of it: method, path, age, client, and the Python stack of the greenlet."""
+        frame = self.greenlet.gr_frame or sys._getframe()  # noqa: SLF001 - of the one that runs, which was interrupted
+        told = inflight.describe(self.connection, head, now - self.since, service)
+        return f"{told}:\n{inflight.stack_from(frame)}"
 
 
 class GreenWorker(Worker):
@@ -41,7 +60,7 @@ class GreenWorker(Worker):
     A subclass says how to wait. Everything runs in one thread, one greenlet at a time; who waits lets others run.
     """
 
-    without_effect = OF_THREADS
+    without_effect = ("queue_size", "queue_timeout")
 
     # What a subclass says.
 
@@ -72,8 +91,10 @@ class GreenWorker(Worker):
         self._parked: dict[Connection, bool] = {}
         """Those whose greenlets wait for their clients, the longest first."""
         self._reception = reception(settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready)
-        self._at_work: dict[Connection, tuple[Any, float]] = {}
-        """The greenlets in which the application runs, and since when."""
+        self._at_work: dict[Connection, Request] = {}
+        """The requests that the application works on."""
+        self._stuck: set[Connection] = set()
+        """Those of them that took too long, and were answered without it."""
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
         self._paces = paces(settings)
         self._crowd = Crowd(
@@ -95,7 +116,7 @@ class GreenWorker(Worker):
         self.spawn(self._follow, self.channel.fileno(), self.follow_orders)
         for listener in self.listeners:
             self.spawn(self._listen, listener)
-        every = min(TICK, self.settings.timeout / 3 or TICK)
+        every = min(STUCK_TICK if self.service.timed else TICK, self.settings.timeout / 3 or TICK)
         beat_at = 0.0
         draining = False
         while True:
@@ -115,9 +136,24 @@ class GreenWorker(Worker):
         self.service.fields = server_fields(SERVER)
         self.beat()
         self._crowd.share_memory()
+        if self.service.timed:
+            self._end_overdue(now)
         if complaint := self.wear.complaint(now):
             self.ask_exchange(complaint)
         self.service.counters.tell(self.log, now)
+
+    def _end_overdue(self, now: float) -> None:
+        """Answer for greenlets that are stuck, and ask to be exchanged if there are many."""
+        most = self.settings.request_timeout
+        for connection, request in list(self._at_work.items()):
+            claim = connection.claim
+            if claim is None or connection.waits or now - claim.began - connection.waited < most:
+                continue
+            if connection not in self._stuck and inflight.end(request, self.service, now):
+                self._stuck.add(connection)
+                self._forget(connection)
+        if len(self._stuck) > self.settings.max_stuck_threads:
+            self.ask_exchange(f"{len(self._stuck)} requests are stuck")
 
     def _follow(self, fd: int, follow: Callable[[], bool]) -> None:
         """Call `follow` whenever `fd` can be read, until it says that there will be nothing more."""
@@ -211,11 +247,12 @@ class GreenWorker(Worker):
         try:
             outcome = connection.turn(connection, self.service)
             if outcome is State.WHOLE:
-                self._at_work[connection] = getcurrent(), time.monotonic()
+                self._at_work[connection] = Request(connection, getcurrent(), time.monotonic())
                 try:
                     outcome = self._exchange(connection, self.service)
                 finally:
                     del self._at_work[connection]
+                    self._stuck.discard(connection)
         except (ConnectionError, TimeoutError) as error:  # ClientGone is one
             self.log.debug("a client is gone: %s", error)
             outcome = CLOSED
@@ -231,27 +268,28 @@ class GreenWorker(Worker):
     def _close(self, connection: Connection) -> None:
         connection.state = CLOSED
         self._parked.pop(connection, None)
+        self._forget(connection)
+        connection.close()
+
+    def _forget(self, connection: Connection) -> None:
         if self.connections.get(connection.fd) is connection:
             del self.connections[connection.fd]
-        connection.close()
 
     def _see_off(self, connection: Connection) -> None:
         """End a connection whose greenlet waits: that sees the end, and closes it."""
         connection.state = CLOSED
-        if self.connections.get(connection.fd) is connection:
-            del self.connections[connection.fd]
+        self._forget(connection)
         connection.cut(abruptly=False)
 
     def dump(self) -> None:  # noqa: D102 - the contract stands in the base class
         now = time.monotonic()
-        for connection, (greenlet, since) in list(self._at_work.items()):
-            told = inflight.describe(connection, connection.head, now - since, self.service)
-            frame = greenlet.gr_frame or sys._getframe()  # noqa: SLF001 - of the one that runs, which was interrupted
-            self.log.warning("In flight: %s:\n%s", told, inflight.stack_from(frame))
+        for connection, request in list(self._at_work.items()):
+            self.log.warning("In flight: %s", request.record(connection.head, now, self.service))
         counts = ", ".join(f"{count} {name}" for name, count in self.service.counters.totals().items())
         self.log.warning(
-            "%d in flight, %d connections wait for their clients%s",
+            "%d in flight, %d stuck, %d connections wait for their clients%s",
             len(self._at_work),
+            len(self._stuck),
             len(self._parked),
             f"; so far {counts}" if counts else "",
         )

@@ -7,7 +7,7 @@ import time
 import traceback
 from collections.abc import Iterator
 from types import FrameType
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import greenhorn
 from greenhorn.errors import HTTPError
@@ -23,6 +23,17 @@ from greenhorn.workers.service import Service
 OURS = (threading.__file__, os.path.dirname(greenhorn.__file__) + os.sep)  # noqa: PTH120 - text, as in a frame
 """Where the files of frames are that every request has."""
 TOO_LATE = HTTPError(504, "the application did not answer in time")
+
+
+class Underway(Protocol):
+    """A request that the application works on."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where it came from."""
+
+    def record(self, head: RequestHead | None, now: float, service: Service) -> str:
+        """What the log says of it."""
 
 
 class Request(NamedTuple):
@@ -94,10 +105,10 @@ def overdue(pool: Pool[Connection], timeout: float, now: float) -> Iterator[Requ
             yield request
 
 
-def end(request: Request, service: Service, now: float) -> bool:
+def end(request: Underway, service: Service, now: float) -> bool:
     """Answer an overdue request with 504, or cut its connection off if its answer has begun; False if it just ended.
 
-    The connection stays with its thread, which finds out when it comes back. Poller's thread.
+    The connection stays with its thread or greenlet, which finds out when it comes back. Poller's thread.
     """
     connection = request.connection
     head = connection.head
