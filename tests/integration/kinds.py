@@ -50,3 +50,8 @@ def chosen() -> list[str]:
 def flags(kind: str) -> tuple[str, ...]:
     """What chooses a worker class on the command line; nothing for the usual one."""
     return () if kind == USUAL else ("--worker-class", kind)
+
+
+def keeps_connections(kind: str) -> bool:
+    """Whether another request may follow an answer, where that is but the end of a test; `ONE_REQUEST` is the row."""
+    return kind != "sync"

@@ -1,6 +1,7 @@
 """Holds requests until a gate is opened, tells in which process it runs, and sends more than a client reads."""
 
 import os
+import select
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -40,6 +41,10 @@ def begun() -> Iterator[bytes]:
 
 
 def hold() -> None:
-    """Return when a byte has come through the named pipe GATE."""
-    with open(os.environ["GATE"], "rb", buffering=0) as gate:  # noqa: PTH123 - a pipe
-        gate.read(1)
+    """Return when a byte has come through the named pipe GATE; greenlets wait as threads do."""
+    gate = os.open(os.environ["GATE"], os.O_RDWR)  # which opens at once, while to read only would block
+    try:
+        select.select([gate], [], [])
+        os.read(gate, 1)
+    finally:
+        os.close(gate)

@@ -55,7 +55,7 @@ class Front(httputil.HTTPServerConnectionDelegate):
         assert isinstance(visitor, Visitor)  # noqa: S101 - the same
         if not visitor.stays:
             stream.close()
-        else:
+        elif not stream.closed():  # a thread may still have the last request of one that is
             visitor.await_request(request_conn)
         return Visit(self, visitor, server_conn)
 

@@ -6,6 +6,7 @@ import socket
 import ssl
 import threading
 from asyncio import AbstractEventLoop
+from collections import deque
 from typing import Any, Protocol
 
 from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
@@ -105,6 +106,8 @@ class Sink:
         self._loop_thread = threading.get_ident()
         self._changed = threading.Condition()
         self._ended = False
+        self._unwritten: deque[bytes] = deque()
+        """What was taken and not written yet: threads and the loop send one answer by turns, and it keeps its order."""
         self.unsent = 0
         """Bytes that were taken and have not left."""
 
@@ -155,10 +158,15 @@ class Sink:
             self._changed.notify_all()
 
     def _pass_on(self, data: bytes) -> None:
+        self._unwritten.append(data)
         if threading.get_ident() == self._loop_thread:
-            self._write(data)
+            self._write_all()
         else:
-            self._loop.call_soon_threadsafe(self._write, data)
+            self._loop.call_soon_threadsafe(self._write_all)
+
+    def _write_all(self) -> None:
+        while self._unwritten:
+            self._write(self._unwritten.popleft())
 
     def _write(self, data: bytes) -> None:
         try:
