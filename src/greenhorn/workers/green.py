@@ -24,7 +24,7 @@ from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import BETWEEN_REQUESTS, TOLD, departure
-from greenhorn.workers.serve import refuse
+from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.service import Service
 
 IDLE, QUEUED, FLUSH, CLOSED = State.IDLE, State.QUEUED, State.FLUSH, State.CLOSED
@@ -253,11 +253,8 @@ class GreenWorker(Worker):
                 finally:
                     del self._at_work[connection]
                     self._stuck.discard(connection)
-        except (ConnectionError, TimeoutError) as error:  # ClientGone is one
-            self.log.debug("a client is gone: %s", error)
-            outcome = CLOSED
-        except Exception:
-            self.log.exception("a turn failed; its connection is closed")
+        except Exception as error:  # noqa: BLE001 - it is logged
+            tell_end(error, self.log)
             outcome = CLOSED
         return outcome
 

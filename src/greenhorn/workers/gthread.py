@@ -20,7 +20,7 @@ from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import TOLD, departure, expired
 from greenhorn.workers.pool import Pool
-from greenhorn.workers.serve import refuse
+from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.service import Service
 from greenhorn.workers.spare import Spare
 
@@ -276,7 +276,8 @@ class ThreadWorker(Worker):
             if outcome is WHOLE:
                 outcome = self._exchange(connection, self.service)
         except BaseException as error:  # noqa: BLE001 - it is logged
-            outcome = self._fail(error)
+            tell_end(error, self.log)
+            outcome = State.CLOSED
         if outcome is IDLE and connection.drained and self._keeps_watching:
             # What settle() would do, but without a call of the kernel: this is the hot path.
             connection.deadline = time.monotonic() + self._keepalive
@@ -286,14 +287,6 @@ class ThreadWorker(Worker):
                 self._reclaim(connection)
         else:
             self._settle_safely(connection, outcome)
-
-    def _fail(self, error: BaseException) -> State:
-        """Log what a turn let out, which ends the connection."""
-        if isinstance(error, (ConnectionError, TimeoutError)):  # ClientGone is one
-            self.log.debug("a client is gone: %s", error)
-        else:
-            self.log.error("a turn failed; its connection is closed", exc_info=error)
-        return State.CLOSED
 
     def _settle_safely(self, connection: Connection, outcome: State) -> None:
         try:
@@ -385,5 +378,6 @@ class ThreadWorker(Worker):
         try:
             outcome = turn(connection, self.service)
         except BaseException as error:  # noqa: BLE001 - it is logged
-            outcome = self._fail(error)
+            tell_end(error, self.log)
+            outcome = State.CLOSED
         self._settle_safely(connection, outcome)

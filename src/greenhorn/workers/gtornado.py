@@ -33,7 +33,7 @@ from greenhorn.workers.on_tornado.native import NativeEngine
 from greenhorn.workers.on_tornado.streams import wrap
 from greenhorn.workers.on_tornado.visitor import Visitor
 from greenhorn.workers.pool import Pool
-from greenhorn.workers.serve import refuse
+from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.spare import Spare
 
 OLDEST = (6, 5)
@@ -217,11 +217,8 @@ class TornadoWorker(Worker):
             outcome = resume(visitor, self.service)
             if outcome is State.WHOLE and runs:
                 outcome = self._exchange(visitor, self.service)
-        except BaseException as error:
-            if isinstance(error, (ConnectionError, TimeoutError)):  # ClientGone is one
-                self.log.debug("a client is gone: %s", error)
-            else:
-                self.log.exception("an exchange failed; its connection is closed")
+        except BaseException as error:  # noqa: BLE001 - it is logged
+            tell_end(error, self.log)
             outcome = State.CLOSED
         if not self._asyncio_loop.is_closed():
             self._asyncio_loop.call_soon_threadsafe(visitor.settle, outcome)

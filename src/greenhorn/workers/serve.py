@@ -17,6 +17,7 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.outbox import PER_TURN
 from greenhorn.net.spool import Spool
 from greenhorn.net.state import State
+from greenhorn.observe.logger import Logger
 from greenhorn.workers.client import client_of
 from greenhorn.workers.recorded import record_refusal
 from greenhorn.workers.service import Service
@@ -64,6 +65,16 @@ def read_proxy(connection: Connection, service: Service) -> State:
         connection.peer = (header.client[0], str(header.client[1]))
     connection.turn = connection.begin
     return connection.begin(connection, service)
+
+
+def tell_end(error: BaseException, log: Logger) -> None:
+    """Log what a turn let out, which ends its connection: that is no fault if the client has left."""
+    if isinstance(error, (ConnectionError, TimeoutError)):  # ClientGone is one
+        log.debug("a client is gone: %s", error)
+    elif isinstance(error, OSError) and error.errno == errno.EBADF:
+        log.warning("the application has closed the socket of its client")
+    else:
+        log.error("a turn failed; its connection is closed", exc_info=error)
 
 
 def serve(connection: Connection, service: Service) -> State:

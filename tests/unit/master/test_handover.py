@@ -124,8 +124,9 @@ def test_sockets_of_a_service_manager_are_passed_on_as_it_passed_them(
         pytest.param("[::1]:0", marks=pytest.mark.skipif(not has_ipv6(), reason="the machine has no IPv6")),
         "localhost:0",
         "unix:{folder}/s",
-        "unix:{folder}/with a space, a comma and 'quotes\"",
+        "unix:{folder}/a space, a comma, 'quotes\"",
     ],
+    ids=["IPv4", "IPv6", "name", "path", "odd path"],
 )
 def test_an_inherited_socket_is_found_by_its_address_and_accepts(
     second: Callable[..., Handover], listening: Callable[..., Listener], tmp_path: Path, text: str

@@ -92,6 +92,19 @@ def test_news_of_a_connection_that_was_parked_just_now_are_not_lost(make_worker:
         assert connection not in made.worker._parked
 
 
+def test_a_socket_that_the_application_has_closed_ends_its_connection_with_a_line(make_worker: MakeWorker):
+    made = make_worker(hello)
+    client, ours = socket.socketpair()
+    with client:
+        connection = made.adopt(ours)
+        del made.worker._parked[connection]  # a thread has it
+        connection.socket.close()
+        made.worker.work(connection)
+    assert connection.state is State.CLOSED
+    assert "[WARNING] the application has closed the socket of its client" in made.log()
+    assert "Traceback" not in made.log()
+
+
 @pytest.mark.usefixtures("poller")
 def test_requests_in_pieces_at_any_time_are_all_answered(serve_app: ServeApp, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr("greenhorn.workers.gthread.TICK", 30.0)  # no sweep helps out
