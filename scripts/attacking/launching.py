@@ -29,12 +29,13 @@ POLL_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What all scenarios share: the environment, the cores, and the seconds of measuring and of patience."""
+    """What all scenarios share: the environment, the cores, seconds of measuring and of patience, our worker class."""
 
     venv: Virtualenv
     cores: Cores
     seconds: float
     patience: int
+    worker_class: str = "gthread"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ def serving(
     `greenhorns` are settings that only greenhorn has, `common` such as gunicorn has too. `encrypted`:
     with a certificate for an RSA key, whose handshakes cost a server most. Raises NotServing.
     """
-    settings = (*common, *(greenhorns if server == GREENHORN else ()))
+    own = ("--worker-class", bench.worker_class, *greenhorns)
+    settings = (*common, *(own if server == GREENHORN else ()))
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as keys:
         certificate = certificates.make("rsa", Path(keys)) if encrypted else None
         launch = Launch(free_port(), THREADS, APPLICATION, settings, certificate)

@@ -72,6 +72,7 @@ def conditions(bench: Bench, servers: list[str]) -> list[Block]:
     lines = [
         f"{bench.venv.python}; {machine.describe()}; {pinning}",
         f"servers: {versions}; each with one worker and {THREADS} threads (gunicorn: gthread, keep-alive of 75 s)",
+        f"worker class of {GREENHORN}: {bench.worker_class}",
         f"{GREENHORN}'s deadlines are set to {bench.patience} s; measured for {bench.seconds:g} s at the most",
     ]
     return [Heading("Attacks", level=1), Bullets(lines)]
