@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import EVERY_KIND
 from integration.running import DEADLINE, READY, Server, StartServer, wait_until
 from integration.staging import (
     DUMP,
@@ -30,6 +31,8 @@ from integration.staging import (
     wait_for_records,
 )
 from integration.wire import REFUSAL, connect, receive_exactly, receive_head, receive_to_end, refusals
+
+pytestmark = EVERY_KIND("gthread", "tornado")  # the others have no thread that could take over
 
 LIMIT = 1
 """Seconds that the application has for a request in most tests."""
@@ -410,7 +413,7 @@ def test_a_worker_that_does_not_let_go_of_the_interpreter_is_aborted_with_all_st
     site.wait_for_log(rf"CRITICAL\] WORKER TIMEOUT \(pid:{worker}\)")
     site.wait_for_log(r"staged\.py\", line \d+ in locked$")
     site.wait_for_log(r"staged\.py\", line \d+ in wait_on_stage$")
-    site.wait_for_log(r"gthread\.py\", line \d+ in run$")
+    site.wait_for_log(r"workers/\w+\.py\", line \d+ in run$")
     wait_until(lambda: site.worker_pids() and worker not in site.worker_pids(), what="the replacement")
     assert int(site.request(GET).text) == site.worker_pid()
     assert received_before_the_end(connection) == received_before_the_end(other) == b""

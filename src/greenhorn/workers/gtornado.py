@@ -188,7 +188,7 @@ class TornadoWorker(Worker):
         visitor.shake_hands()
 
     def _forget(self, visitor: Visitor) -> None:
-        del self.visitors[visitor]
+        self.visitors.pop(visitor, None)  # it may have been left to a thread before
         if self.service.draining and not self.visitors:
             self._loop.add_callback(self._tick)
 
@@ -277,8 +277,7 @@ class TornadoWorker(Worker):
     def _end_overdue(self, now: float) -> None:
         for request in inflight.overdue(self.pool, self.settings.request_timeout, now):
             if inflight.end(request, self.service, now):
-                visitor = self.visitors[request.connection]
-                visitor.settle(State.CLOSED)
+                self.visitors[request.connection].leave_to_its_thread()
                 if not request.slot.lost:
                     self.pool.replace(request.slot)
         stuck = self.pool.count_lost()

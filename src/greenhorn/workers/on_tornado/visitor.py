@@ -27,11 +27,12 @@ class Visitor(Connection):
     """A connection whose requests Tornado reads, and whose answers go out through Tornado's stream.
 
     The loop's thread owns it, but for the time in which a thread of the pool has a whole request of it. A deadline of
-    the states in which the client has the move is on the monotonic clock; `on_gone` is called once, at its end.
+    the states in which the client has the move is on the monotonic clock; `on_gone` is called at its end.
     """
 
     __slots__ = (
         "_after",
+        "_is_left",
         "_is_lent",
         "_on_gone",
         "_paces",
@@ -72,6 +73,8 @@ class Visitor(Connection):
         self._after: State | None = None
         self._is_lent = False
         """Whether a thread of the pool has it."""
+        self._is_left = False
+        """Whether that thread is stuck, and nobody waits for it."""
         self._paces = paces
         self._service = service
         self._on_gone = on_gone
@@ -155,7 +158,7 @@ class Visitor(Connection):
         self._is_lent = False
         if self.stream.closed():
             self._leave()
-        elif outcome is State.CLOSED and self.stream.abrupt:
+        elif self._is_left or (outcome is State.CLOSED and self.stream.abrupt):
             self.stream.close()
         elif self.outbox is not None:
             self._flush()
@@ -166,6 +169,17 @@ class Visitor(Connection):
                 self._flush()
             else:
                 self.on_room()
+
+    def leave_to_its_thread(self) -> None:
+        """Take no part in the loop any more: the thread that is stuck with its request ends it, if it comes back."""
+        self._is_left = True
+        self._on_gone(self)
+
+    def send_last(self, data: bytes) -> None:
+        """As any connection does. Loop's thread, since what it sends leaves at once there."""
+        super().send_last(data)
+        if not self.stream.closed():
+            self.stream.end_sending()
 
     def _flush(self) -> None:
         if self.state is not State.FLUSH:
