@@ -38,7 +38,7 @@ def known(worker):
         "pid": worker.pid,
         "age": worker.age,
         "nr": worker.nr,
-        "cfg": worker.cfg.threads,
+        "cfg": worker.cfg.timeout,
         "logs": callable(worker.log.info),
         "alive": worker.alive,
         "booted": worker.booted,

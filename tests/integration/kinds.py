@@ -23,11 +23,14 @@ USUAL = "gthread"
 
 BUSY = "nothing else happens while the application runs"
 ONE_REQUEST = "a connection carries one request"
+NO_TIMEOUT = "no `request_timeout`"
 PARSER = "Tornado parses requests"
 WHOLE_HEADS = "a head is judged when it is whole"
 HALF_CLOSE = "the end of a client's stream means that it is gone"
 CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
 EVERY_KIND = pytest.mark.every_kind
+USUAL_KIND = EVERY_KIND(USUAL)
+"""For a test, in a module that runs for every class, of what is the master's alone and has no classes."""
 
 
 def differs(*kinds: str, row: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:

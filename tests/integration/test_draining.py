@@ -8,12 +8,15 @@ import time
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import LAST_GET, Load
 from integration.processes import is_pending, processes
 from integration.reloading import signal_and_wait, source, start_reloadable
 from integration.running import Server, StartServer, accepts, wait_until
 from integration.staging import GET, Theatre, ask
 from integration.wire import connect, ends_in_order
+
+pytestmark = EVERY_KIND
 
 QUICK = 6.0
 """Seconds in which a quick end is over, on a busy machine too."""
@@ -43,8 +46,14 @@ def assert_all_told(connections: list[socket.socket]) -> None:
         connection.close()
 
 
+def wait_for_the_end_of_listening(site: Server, kind: str) -> None:
+    """Return when nobody accepts connections any more; with sync that is not before the application returns."""
+    if kind != "sync":
+        wait_until(lambda: not accepts(site.url), what="the end of listening")
+
+
 @pytest.mark.parametrize("connections", [8, 1000], ids=["full of connections", "with room for more"])
-def test_term_answers_what_runs_and_fifty_that_wait_in_the_listen_queue(stage: Theatre, connections: int):
+def test_term_answers_what_runs_and_fifty_that_wait_in_the_listen_queue(stage: Theatre, kind: str, connections: int):
     site = stage.start("--threads", "1", "--worker-connections", str(connections))
     running, held = stage.hold(site)
     [worker] = site.worker_pids()
@@ -53,7 +62,7 @@ def test_term_answers_what_runs_and_fifty_that_wait_in_the_listen_queue(stage: T
     site.signal(signal.SIGTERM)
     wait_until(lambda: is_pending(worker, signal.SIGTERM), what="the master's signal to the worker")
     os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: not accepts(site.url), what="the end of listening")
+    wait_for_the_end_of_listening(site, kind)
     held.release()
     assert_all_told([running, *waiting])
     assert site.wait(QUICK) == 0
@@ -84,6 +93,7 @@ def test_int_and_quit_cut_off_what_runs(stage: Theatre, number: signal.Signals):
         AnswerReader(running).read()
 
 
+@USUAL_KIND
 @pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGQUIT], ids=lambda number: number.name)
 def test_a_second_signal_hurries(stage: Theatre, second: signal.Signals):
     site = stage.start(workers=2)
@@ -97,6 +107,7 @@ def test_a_second_signal_hurries(stage: Theatre, second: signal.Signals):
     assert time.monotonic() - began < QUICK
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_an_idle_kept_connection_is_told_with_a_request_sent_just_after_term(stage: Theatre):
     site = stage.start()
     running, held = stage.hold(site)
@@ -126,6 +137,7 @@ def readiness(connection: socket.socket, reader: AnswerReader) -> tuple[str, boo
     return answer.text, answer.headers["Connection"] != "close"
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_shutdown_delay_serves_on_after_term_while_readiness_says_no(server: StartServer):
     site = server(None, "--shutdown-delay", "1", app_source=READINESS, workers=2)
     with connect(site) as kept:
@@ -167,6 +179,7 @@ def test_nobody_is_turned_away_during_shutdown_delay_and_a_worker_that_comes_lat
     assert time.monotonic() - began < QUICK
 
 
+@USUAL_KIND
 def test_a_quick_stop_does_not_wait_for_the_shutdown_delay(server: StartServer):
     site = server(None, "--shutdown-delay", "60", app_source=READINESS)
     signal_and_wait(site, signal.SIGTERM, "Stopping in 60 s")
@@ -182,6 +195,7 @@ def test_a_stop_while_workers_boot_is_quick(server: StartServer):
     assert site.wait(QUICK) == 0
 
 
+@USUAL_KIND
 def test_a_stop_during_a_reload_ends_both_generations(server: StartServer):
     site = start_reloadable(server, source("one"), workers=2)
     (site.folder / "written.py").write_text(source("two", "import threading; threading.Event().wait(60)"))
@@ -196,7 +210,7 @@ def group(site: Server) -> list[int]:
     return [process.pid for process in processes() if process.group == site.pid]
 
 
-def test_workers_of_a_killed_master_leave_when_they_have_served_who_waits(stage: Theatre):
+def test_workers_of_a_killed_master_leave_when_they_have_served_who_waits(stage: Theatre, kind: str):
     site = stage.start("--threads", "1", workers=1)
     running, held = stage.hold(site)
     [worker] = site.worker_pids()
@@ -205,7 +219,7 @@ def test_workers_of_a_killed_master_leave_when_they_have_served_who_waits(stage:
     site.signal(signal.SIGKILL)
     assert site.wait() == -signal.SIGKILL
     os.kill(worker, signal.SIGCONT)
-    wait_until(lambda: not accepts(site.url), what="the end of listening")
+    wait_for_the_end_of_listening(site, kind)
     held.release()
     assert_all_told([running, *waiting])
     wait_until(lambda: not group(site), what="the end of the worker")

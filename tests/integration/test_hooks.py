@@ -9,10 +9,13 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.hooking import BIRTH, DEATH, LEAVING, REQUEST, START, Recorder, start_recorded
+from integration.kinds import EVERY_KIND, USUAL_KIND
 from integration.running import StartServer, wait_until
 from integration.staging import GET, ask
 from integration.upgrading import is_alive, second_master, stop, upgraded
 from integration.wire import connect
+
+pytestmark = EVERY_KIND
 
 SOURCE = """
 def application(environ, start_response):
@@ -86,6 +89,7 @@ def test_an_exchange_by_max_requests_calls_the_hooks_of_the_replacement_first(se
     assert notes[-1].facts["worker"]["age"] == 1
 
 
+@USUAL_KIND
 def test_an_upgrade_calls_pre_exec_in_a_fork_of_the_master_and_then_starts_anew(recorded: Recorder):
     site = recorded.site
     recorded.expect(*START)
@@ -102,6 +106,7 @@ def test_an_upgrade_calls_pre_exec_in_a_fork_of_the_master_and_then_starts_anew(
         assert ended.pid == successor
 
 
+@USUAL_KIND
 def test_the_server_has_the_attributes_that_hooks_rely_on(recorded: Recorder):
     site = recorded.site
     changed, starting, ready, before, after, _ = recorded.expect(*START)
@@ -124,7 +129,7 @@ def test_a_worker_has_the_attributes_that_hooks_rely_on(recorded: Recorder):
     site = recorded.site
     *_, before, after, started = recorded.expect(*START)
     pid = site.worker_pid()
-    whole = {"pid": pid, "age": 1, "nr": 0, "cfg": 4, "logs": True, "alive": True, "booted": False}
+    whole = {"pid": pid, "age": 1, "nr": 0, "cfg": 30, "logs": True, "alive": True, "booted": False}
     whole |= {"ppid": site.pid, "sockets": 1}
     assert before.facts["worker"] == whole | {"pid": "[booting]"}
     assert after.facts["worker"] == started.facts["worker"] == whole
@@ -214,6 +219,7 @@ def forked(server, worker):
 """
 
 
+@USUAL_KIND
 def test_hooks_are_found_by_their_names_and_read_anew_on_hup(server: StartServer, tmp_path: Path):
     callbacks = tmp_path / "callbacks.py"
     callbacks.write_text(CALLBACKS.format(version="first"))
@@ -242,6 +248,7 @@ WRONG = {
 }
 
 
+@USUAL_KIND
 @pytest.mark.parametrize(("config", "message"), WRONG.values(), ids=WRONG)
 def test_a_hook_that_cannot_be_called_ends_the_start_with_one_message(server: StartServer, config: str, message: str):
     site = server(app_source=SOURCE, config=config, ready=False)
@@ -251,36 +258,54 @@ def test_a_hook_that_cannot_be_called_ends_the_start_with_one_message(server: St
 
 
 RAISING = "    raise RuntimeError('zq81')\n"
-AT_START = {
+IN_THE_MASTER = {
     "nworkers_changed": ("server, new_value, old_value", {1}),
     "on_starting": ("server", {1}),
     "when_ready": ("server", {1}),
     "pre_fork": ("server, worker", {1, 3}),
-    "post_fork": ("server, worker", {1, 3}),
-    "post_worker_init": ("worker", {1, 3}),
 }
+IN_A_WORKER = {
+    "post_fork": "server, worker",
+    "post_worker_init": "worker",
+}
+FAILURES = pytest.mark.parametrize("wrong", ["RuntimeError", "KeyboardInterrupt"])
 
 
-@pytest.mark.parametrize("wrong", ["RuntimeError", "KeyboardInterrupt"])
+@USUAL_KIND
+@FAILURES
 @pytest.mark.parametrize(
-    ("hook", "parameters", "codes"), [(hook, *rest) for hook, rest in AT_START.items()], ids=AT_START
+    ("hook", "parameters", "codes"), [(hook, *rest) for hook, rest in IN_THE_MASTER.items()], ids=IN_THE_MASTER
 )
-def test_a_hook_that_fails_at_the_start_ends_it_with_one_traceback(
+def test_a_hook_of_the_master_that_fails_at_the_start_ends_it_with_one_traceback(
     server: StartServer, tmp_path: Path, hook: str, parameters: str, codes: set[int], wrong: str
 ):
+    assert start_in_vain(server, tmp_path, hook, parameters, wrong) in codes
+
+
+@FAILURES
+@pytest.mark.parametrize(("hook", "parameters"), IN_A_WORKER.items(), ids=IN_A_WORKER)
+def test_a_hook_of_a_worker_that_fails_at_the_start_ends_it_with_one_traceback(
+    server: StartServer, tmp_path: Path, hook: str, parameters: str, wrong: str
+):
+    assert start_in_vain(server, tmp_path, hook, parameters, wrong) in {1, 3}
+
+
+def start_in_vain(server: StartServer, folder: Path, hook: str, parameters: str, wrong: str) -> int:
+    """Return the exit code of a server whose hook raises `wrong` at the start, and check that it is told once."""
     config = (
         f"def {hook}({parameters}):\n    raise {wrong}('zq81')\ndef on_exit(server):\n    server.log.info('on_exit')\n"
     )
-    pidfile = tmp_path / "pid"
+    pidfile = folder / "pid"
     site = server(
         None, "--pid", str(pidfile), app_source=SOURCE, config=config, ready=False, workers=2, allow_traceback=True
     )
-    assert site.wait() in codes
+    code = site.wait()
     log = site.log()
     assert log.count("Traceback (most recent call last)") == log.count(f"{wrong}: zq81") == 1
     assert hook in log
     assert "Worker ready" not in log
     assert not pidfile.exists()
+    return code
 
 
 def test_a_hook_that_fails_later_is_logged_and_harms_nothing(server: StartServer, tmp_path: Path):
@@ -296,11 +321,8 @@ def test_a_hook_that_fails_later_is_logged_and_harms_nothing(server: StartServer
     )
     pidfile = tmp_path / "pid"
     site = server(None, "--pid", str(pidfile), app_source=SOURCE, config=config, allow_traceback=True)
-    with connect(site) as connection:
-        reader = AnswerReader(connection)
-        for _ in range(2):
-            connection.sendall(GET)
-            assert reader.read().status == 200
+    for _ in range(2):
+        assert site.request(GET).status == 200
     site.wait_for_log("zq81 post_request[^~]*zq81 post_request")
     first = site.worker_pid()
     os.kill(first, signal.SIGINT)
@@ -314,6 +336,7 @@ def test_a_hook_that_fails_later_is_logged_and_harms_nothing(server: StartServer
     assert log.count("Traceback") == sum(counts.values())
 
 
+@USUAL_KIND
 def test_a_hook_that_is_interrupted_in_a_running_master_is_logged_and_harms_nothing(
     server: StartServer, tmp_path: Path
 ):
@@ -361,6 +384,7 @@ def test_a_failing_pre_request_is_answered_500_and_logged(server: StartServer, w
     assert site.log().count(f"{wrong}: zq81") == 1
 
 
+@USUAL_KIND
 def test_a_failing_pre_exec_leaves_the_first_master_serving_and_usr2_working(server: StartServer, tmp_path: Path):
     flag = tmp_path / "flag"
     flag.touch()

@@ -6,11 +6,14 @@ import signal
 
 import pytest
 
+from integration.kinds import BUSY, EVERY_KIND, NO_TIMEOUT, USUAL_KIND, differs
 from integration.load import Load, load, slowest, usual
 from integration.reloading import ready_workers, signal_and_wait, source, start_reloadable, wait_for_others
 from integration.resources import NEEDS_PROC
 from integration.running import READY, StartServer, wait_until
 from integration.staging import GET, Theatre
+
+pytestmark = EVERY_KIND
 
 GAP = 0.75
 """Seconds that an exchange may cost the slowest request on a busy machine; it would be a second if nobody served."""
@@ -94,6 +97,7 @@ def test_a_worker_that_leaks_is_exchanged_before_it_grows_too_large(server: Star
     assert "ERROR" not in site.log()
 
 
+@differs("sync", row=BUSY)
 def test_a_worker_that_wears_out_finishes_what_runs(stage: Theatre):
     site = stage.start("--max-requests", "3")
     connection, held = stage.hold(site)
@@ -106,16 +110,18 @@ def test_a_worker_that_wears_out_finishes_what_runs(stage: Theatre):
     wait_until(lambda: held.pid not in site.worker_pids(), what="the end of the old worker")
 
 
-def test_a_worker_that_hangs_when_it_is_to_leave_is_cut_off(stage: Theatre):
+def test_a_worker_that_hangs_when_it_is_to_leave_is_cut_off(stage: Theatre, kind: str):
     site = stage.start("--graceful-timeout", "1")
     connection, held = stage.hold(site)
     signal_and_wait(site, signal.SIGHUP, f"Worker (pid:{held.pid}) is exchanged")
     wait_until(lambda: held.pid not in site.worker_pids(), what="the end of the old worker")
     assert site.request(GET).status == 200
     assert connection.recv(1) == b"", "cut off without an answer"
-    site.wait_for_log(rf"Worker \(pid:{held.pid}\) exited with code 0")
+    end = "was ended by SIGKILL" if kind == "sync" else "exited with code 0"  # sync cannot end it by itself
+    site.wait_for_log(rf"Worker \(pid:{held.pid}\) {end}")
 
 
+@USUAL_KIND
 def test_a_worker_that_stands_still_when_it_is_to_leave_is_killed(server: StartServer):
     site = start_reloadable(server, source("one"), "--graceful-timeout", "1")
     [old] = site.worker_pids()
@@ -144,6 +150,7 @@ def application(environ, start_response):
 """
 
 
+@USUAL_KIND
 @pytest.mark.parametrize(("act", "said"), DEATHS.values(), ids=DEATHS)
 def test_a_worker_that_dies_is_replaced_at_once_and_the_log_says_how(server: StartServer, act: str, said: str):
     site = server(app_source=DYING.format(act))
@@ -176,6 +183,7 @@ def test_only_requests_inside_a_killed_worker_fail(server: StartServer):
         clients.stop()
 
 
+@USUAL_KIND
 def test_deaths_one_after_the_other_delay_the_next_worker_but_never_for_long_if_it_serves(server: StartServer):
     site = server(app_source=DYING.format("os._exit(77)"))
     for number in range(1, 6):
@@ -189,6 +197,7 @@ def test_deaths_one_after_the_other_delay_the_next_worker_but_never_for_long_if_
     assert site.request(GET).status == 200
 
 
+@differs("sync", row=NO_TIMEOUT)
 def test_a_worker_whose_threads_are_stuck_is_exchanged_for_one_that_is_ready_first(stage: Theatre):
     site = stage.start("--request-timeout", "1", "--max-stuck-threads", "0")
     connection, held = stage.hold(site)

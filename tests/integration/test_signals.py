@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import BUSY, EVERY_KIND, ONE_REQUEST, differs
+from integration.kinds import BUSY, EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import load
 from integration.reloading import (
     descriptors,
@@ -29,7 +29,7 @@ from integration.running import Server, StartServer, wait_until
 from integration.staging import GET, Theatre
 from integration.wire import connect, ends_in_order
 
-pytestmark = EVERY_KIND("gthread", "sync", "tornado")
+pytestmark = EVERY_KIND
 
 
 def count(site: Server, number: signal.Signals, expected: int) -> list[int]:
@@ -38,6 +38,7 @@ def count(site: Server, number: signal.Signals, expected: int) -> list[int]:
     return settled(site, expected)
 
 
+@USUAL_KIND
 def test_ttin_and_ttou_change_the_number_of_workers_and_the_oldest_leaves(server: StartServer):
     site = start_reloadable(server, source("one"))
     [first] = site.worker_pids()
@@ -54,6 +55,7 @@ def test_ttin_and_ttou_change_the_number_of_workers_and_the_oldest_leaves(server
     assert "exited with code 0" in site.log()
 
 
+@USUAL_KIND
 def test_a_number_that_was_set_by_signals_survives_hup_until_the_file_says_another_one(server: StartServer):
     site = start_reloadable(server, source("one"), config="workers = 2", workers=None)
     settled(site, 2)
@@ -92,6 +94,7 @@ def test_no_request_fails_during_a_storm_of_ttin_and_ttou(server: StartServer):
     assert "ERROR" not in site.log()
 
 
+@USUAL_KIND
 def test_ttin_while_a_generation_is_tried_counts_for_it(server: StartServer, tmp_path: Path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -107,6 +110,7 @@ def test_ttin_while_a_generation_is_tried_counts_for_it(server: StartServer, tmp
     assert {version(site) for _ in range(6)} == {"two"}
 
 
+@USUAL_KIND
 def test_ttin_while_a_generation_is_tried_and_given_up_counts_for_the_one_before(server: StartServer, gate: Path):
     site = start_reloadable(server, source("one"), config="workers = 2", workers=None, allow_traceback=True)
     settled(site, 2)
@@ -194,6 +198,7 @@ def test_usr1_without_a_folder_to_write_to_is_told_and_harms_nobody(server: Star
     wait_until(lambda: '"GET / ' in (tmp_path / "away" / "access").read_text(), what="the line in the old file")
 
 
+@USUAL_KIND
 def test_winch_to_a_master_in_the_foreground_does_nothing(server: StartServer):
     site = start_reloadable(server, source("one"), "--log-level", "debug", workers=2)
     pids = site.worker_pids()
