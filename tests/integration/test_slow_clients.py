@@ -1,4 +1,4 @@
-"""Clients that are silent, stop half-way or do not read cost no thread, and not much memory."""
+"""Clients that are silent, stop half-way or do not read cost no thread, and not much memory, with every class."""
 
 import socket
 import time
@@ -8,9 +8,11 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import BUSY, EVERY_KIND, differs
 from integration.running import Server, StartServer, wait_until
 from integration.wire import connect, receive_exactly, receive_head
 
+pytestmark = EVERY_KIND
 MIB = 1024 * 1024
 SIZE = 32 * MIB
 ALLOWED_GROWTH = 24 * MIB
@@ -91,6 +93,16 @@ def test_clients_that_do_not_read_hold_nobody_up_and_cost_little_memory(site: Se
         connection.sendall(GET)
         assert receive_head(connection).startswith(b"HTTP/1.1 200 OK\r\n")
         connection.close()
+    assert site.worker_pid() == worker
+
+
+def test_clients_that_leave_in_the_midst_of_their_answers_hold_nobody_up(site: Server):
+    worker = site.worker_pid()
+    for _ in range(10):
+        with ExitStack() as leaving:
+            for _ in range(6):
+                receive_head(leaving.enter_context(connect_without_reading(site, "/file")))
+        assert_served_within_a_second(site)
     assert site.worker_pid() == worker
 
 
@@ -185,16 +197,19 @@ def test_the_only_thread_waits_for_no_client(server: StartServer, applications: 
 
 BLOCKS = """
 import os
+import select
 
 def application(environ, start_response):
     start_response("200 OK", [])
     yield bytes(8_000_000)
-    with open(os.environ["GATE"], "rb") as gate:
-        gate.read(1)
+    gate = os.open(os.environ["GATE"], os.O_RDWR)
+    select.select([gate], [], [])
+    os.close(gate)
     yield b"end"
 """
 
 
+@differs("sync", row=BUSY)
 def test_a_block_is_sent_although_the_application_goes_on_and_the_client_did_not_keep_up(
     server: StartServer, gate: Path
 ):

@@ -26,6 +26,7 @@ from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import BETWEEN_REQUESTS, TOLD, departure
 from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.service import Service
+from greenhorn.workers.spare import CATCH_UP_EVERY
 
 IDLE, QUEUED, FLUSH, CLOSED = State.IDLE, State.QUEUED, State.FLUSH, State.CLOSED
 TICK = 1.0
@@ -87,6 +88,8 @@ class GreenWorker(Worker):
         self._buffers = buffers(settings, self.service.allotment)
         self._buffers.peeks = True
         self._buffers.wait = self._wait
+        self._buffers.on_lagging = self._help_lagging
+        self._helps = False
         self.connections: dict[int, Connection] = {}
         self._parked: dict[Connection, bool] = {}
         """Those whose greenlets wait for their clients, the longest first."""
@@ -136,6 +139,9 @@ class GreenWorker(Worker):
         self.service.fields = server_fields(SERVER)
         self.beat()
         self._crowd.share_memory()
+        for connection in self._parked:
+            if connection.state is FLUSH:
+                self._reckon(connection)
         if self.service.timed:
             self._end_overdue(now)
         if complaint := self.wear.complaint(now):
@@ -216,23 +222,41 @@ class GreenWorker(Worker):
         connection.gained = 0
         connection.state = state
         self._parked[connection] = True
+        connection.deadline = time.monotonic() + left
         came = False
         while left > 0 and not came:
-            now = time.monotonic()
-            connection.deadline = now + left
             if connection.deaf:
                 self.sleep(left)
             else:
                 came = wait(state is FLUSH, left)
-            left = connection.deadline - time.monotonic() if came else 0.0
-            if not came and state is FLUSH:
-                left = pace.earn(left, connection.taken())
+            if state is FLUSH:
+                self._reckon(connection)
+            left = connection.deadline - time.monotonic()
         self._parked.pop(connection, None)
         if connection.state is CLOSED:
             return CLOSED
         connection.deadline = left
         connection.queued_at = time.monotonic()
         return None if came else self._expire(connection, state)
+
+    def _reckon(self, connection: Connection) -> None:
+        """Give a client that reads the time it has earned, which room in the kernel's buffer does not tell for long."""
+        now = time.monotonic()
+        left = max(0.0, connection.deadline - now)
+        connection.deadline = now + self._paces[FLUSH].earn(left, connection.taken())
+
+    def _help_lagging(self) -> None:
+        if not self._helps:
+            self._helps = True
+            self.spawn(self._catch_up)
+
+    def _catch_up(self) -> None:
+        """Send what is there to clients that did not keep up with applications that go on."""
+        while self._buffers.lagging:
+            self.sleep(CATCH_UP_EVERY)
+            for connection in list(self._buffers.lagging):
+                connection.catch_up()
+        self._helps = False
 
     def _expire(self, connection: Connection, state: State) -> State:
         if state in TOLD:

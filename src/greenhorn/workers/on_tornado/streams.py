@@ -159,8 +159,9 @@ class Sink:
 
     def _pass_on(self, data: bytes) -> None:
         self._unwritten.append(data)
+        # Later in the loop's thread, too: the stream may end in the midst of it, and the caller holds the outbox.
         if threading.get_ident() == self._loop_thread:
-            self._write_all()
+            self._loop.call_soon(self._write_all)
         else:
             self._loop.call_soon_threadsafe(self._write_all)
 
