@@ -18,7 +18,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of modules that ask for it once for each worker class."""
     mark = metafunc.definition.get_closest_marker("every_kind")
     if "kind" in metafunc.fixturenames and mark is not None:
-        names = [name for name in kinds.chosen() if not mark.args or name in mark.args]
+        names = [name for name in kinds.chosen() if name in (mark.args or kinds.WSGI)]
         metafunc.parametrize("kind", names, indirect=True, scope="module")
 
 
@@ -60,6 +60,8 @@ def of_kind(start: StartServer, kind: str) -> StartServer:
     """Start servers of this worker class, unless a test says itself which one it wants."""
 
     def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
+        if kind in kinds.ASGI:
+            app, options = kinds.bridged(app, options)
         return start(app, *kinds.flags(kind), *arguments, **options)
 
     return started

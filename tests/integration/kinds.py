@@ -1,6 +1,7 @@
 """The worker classes that the integration tests run for, and how a module asks for all of them.
 
-A module says `pytestmark = EVERY_KIND`, and each of its tests that starts a server runs once for each class. Where a
+A module says `pytestmark = EVERY_KIND`, and each of its tests that starts a server runs once for each class that serves
+WSGI; with `AND_ASGI` also for those of ASGI, which get its application bridged (`applications/bridged.py`). Where a
 class differs by its nature, the test says so with `differs("tornado", row=PARSER)`; the row is one of the table in
 docs/workers.md, which a test compares. GREENHORN_TEST_WORKERS names the classes to run for (all, or gthread,tornado);
 by default that is each whose library is installed.
@@ -8,8 +9,12 @@ by default that is each whose library is installed.
 
 import importlib.util
 import os
+from pathlib import Path
+from typing import Any
 
 import pytest
+
+from integration.running import EXAMPLES
 
 KINDS = {
     "gthread": "",
@@ -17,8 +22,12 @@ KINDS = {
     "gevent": "gevent",
     "eventlet": "eventlet",
     "tornado": "tornado",
+    "asgi": "uvicorn",
+    "asgi-h11": "uvicorn",
 }
-"""Worker classes that serve WSGI applications, and the library that each needs. ASGI has tests of its own."""
+"""Worker classes, and the library that each needs."""
+ASGI = ("asgi", "asgi-h11")
+WSGI = tuple(kind for kind in KINDS if kind not in ASGI)
 USUAL = "gthread"
 
 BUSY = "nothing else happens while the application runs"
@@ -26,11 +35,13 @@ ONE_REQUEST = "a connection carries one request"
 NO_TIMEOUT = "no `request_timeout`"
 PARSER = "Tornado parses requests"
 WHOLE_HEADS = "a head is judged when it is whole"
+UVICORN = "uvicorn's parsers read requests"
 HALF_CLOSE = "the end of a client's stream means that it is gone"
 CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
 EVERY_KIND = pytest.mark.every_kind
 USUAL_KIND = EVERY_KIND(USUAL)
 """For a test, in a module that runs for every class, of what is the master's alone and has no classes."""
+AND_ASGI = EVERY_KIND(*KINDS)
 
 
 def differs(*kinds: str, row: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:
@@ -58,3 +69,10 @@ def flags(kind: str) -> tuple[str, ...]:
 def keeps_connections(kind: str) -> bool:
     """Whether another request may follow an answer, where that is but the end of a test; `ONE_REQUEST` is the row."""
     return kind != "sync"
+
+
+def bridged(app: str | None, options: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """What a worker class for ASGI is started with, in place of a WSGI application and the options of its server."""
+    env = {"BRIDGED": app or "written:application", **options.pop("env", {})}
+    folders = (*options.pop("pythonpath", (EXAMPLES,)), Path(__file__).with_name("applications"))
+    return "bridged", {**options, "env": env, "pythonpath": folders}

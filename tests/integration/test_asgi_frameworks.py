@@ -111,9 +111,9 @@ def test_websockets_move_to_the_new_workers_at_a_reload(site: Site):
         assert chat.recv() == "you said again"
 
 
-@pytest.mark.parametrize("kind", FAMILY)
-def test_a_message_that_is_too_large_closes_the_websocket(server: StartServer, tmp_path: Path, kind: str):
-    site = Site(server, tmp_path, "asgi_plain:application", "--websocket-max-message-size", "1000", kind=kind)
+@pytest.mark.parametrize("worker_class", FAMILY)
+def test_a_message_that_is_too_large_closes_the_websocket(server: StartServer, tmp_path: Path, worker_class: str):
+    site = Site(server, tmp_path, "asgi_plain:application", "--websocket-max-message-size", "1000", kind=worker_class)
     with connect(websocket_url(site, "/")) as echo:
         echo.send("x" * 1000)
         assert len(echo.recv()) == 1000
@@ -124,19 +124,21 @@ def test_a_message_that_is_too_large_closes_the_websocket(server: StartServer, t
     assert closed.value.rcvd.code == 1009
 
 
-@pytest.mark.parametrize("kind", FAMILY)
-def test_a_websocket_that_the_application_denies_is_a_403_and_a_line(server: StartServer, tmp_path: Path, kind: str):
-    site = Site(server, tmp_path, "asgi_plain:application", "--access-logfile", "-", kind=kind)
+@pytest.mark.parametrize("worker_class", FAMILY)
+def test_a_websocket_that_the_application_denies_is_a_403_and_a_line(
+    server: StartServer, tmp_path: Path, worker_class: str
+):
+    site = Site(server, tmp_path, "asgi_plain:application", "--access-logfile", "-", kind=worker_class)
     with pytest.raises(InvalidStatus) as denied, connect(websocket_url(site, "/denied")):
         pass
     assert denied.value.response.status_code == 403
     wait_until(lambda: '"GET /denied HTTP/1.1" 403 0 ' in site.server.stdout(), what="the line")
 
 
-@pytest.mark.parametrize("kind", FAMILY)
-def test_django_is_served(server: StartServer, kind: str):
+@pytest.mark.parametrize("worker_class", FAMILY)
+def test_django_is_served(server: StartServer, worker_class: str):
     project = EXAMPLES / "django_site"
-    site = server("written:application", "-k", kind, app_source=DJANGO, pythonpath=(project,))
+    site = server("written:application", "-k", worker_class, app_source=DJANGO, pythonpath=(project,))
     client = site.client()
     page = client.get("/")
     assert page.status_code == 200

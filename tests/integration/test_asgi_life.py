@@ -310,16 +310,16 @@ async def application(scope, receive, send):
     assert site.request(LAST_GET).status == 200
 
 
-@pytest.mark.parametrize("kind", FAMILY)
+@pytest.mark.parametrize("worker_class", FAMILY)
 @pytest.mark.parametrize("flag", [(), ("--check-config",)], ids=["start", "check"])
 def test_where_uvicorn_is_missing_one_line_says_what_to_install(
-    server: StartServer, tmp_path: Path, kind: str, flag: tuple[str, ...]
+    server: StartServer, tmp_path: Path, worker_class: str, flag: tuple[str, ...]
 ):
     (tmp_path / "uvicorn.py").write_text("raise ModuleNotFoundError(\"No module named 'uvicorn'\", name='uvicorn')")
     without = {"PYTHONPATH": str(tmp_path)}
-    site = server("wsgi_app", "-k", kind, *flag, env=without, ready=False, exit_code=1)
+    site = server("wsgi_app", "-k", worker_class, *flag, env=without, ready=False, exit_code=1)
     assert site.wait() == 1
     [line] = site.log().splitlines()
     assert line.endswith(
-        f"worker_class = {kind!r}: needs uvicorn, which is not installed: pip install 'greenhorn[asgi]'"
+        f"worker_class = {worker_class!r}: needs uvicorn, which is not installed: pip install 'greenhorn[asgi]'"
     )

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from integration.kinds import EVERY_KIND, ONE_REQUEST, PARSER, WHOLE_HEADS, differs
+from integration.kinds import AND_ASGI, ONE_REQUEST, PARSER, UVICORN, WHOLE_HEADS, differs
 from integration.running import DEADLINE, Server, StartServer
 from integration.wire import connect, refusals
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI
 
 TIMEOUT = 1
 """Seconds that each kind of wait may take; the server looks once a second."""
@@ -100,7 +100,8 @@ def test_a_silent_connection_is_closed_without_a_word(waits: dict[str, Wait]):
 
 @differs("sync", row=ONE_REQUEST, only=("after an answer",))
 @differs("tornado", row=PARSER, only=("half a trailer",))
-@differs("tornado", row=WHOLE_HEADS, only=("half a head after an answer",))
+@differs("tornado", "asgi", "asgi-h11", row=WHOLE_HEADS, only=("half a head after an answer",))
+@differs("asgi-h11", row=UVICORN, only=("an empty line",))
 @pytest.mark.parametrize("name", [name for name in CLIENTS if name not in ("silent", *ANSWERED)])
 def test_a_request_that_does_not_come_in_time_is_answered_408(waits: dict[str, Wait], name: str):
     answers = bytes(waits[name].received).split(b"HTTP/1.1 ")[1:]
@@ -130,7 +131,7 @@ def test_an_idle_connection_is_closed_without_a_word(waits: dict[str, Wait], nam
 
 
 @differs("sync", row=ONE_REQUEST)
-@differs("tornado", row=WHOLE_HEADS)
+@differs("tornado", "asgi", "asgi-h11", row=WHOLE_HEADS)
 def test_each_408_has_its_line_in_the_access_log(site: Server, waits: dict[str, Wait]):
     expected = sum(bytes(wait.received).count(b"HTTP/1.1 408 ") for wait in waits.values())
     lines = [line for line in refusals(site) if line[3] == "408"]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from integration.answers import Answer, AnswerReader
-from integration.kinds import CONTINUE_ANYWAY, EVERY_KIND, HALF_CLOSE, ONE_REQUEST, PARSER, differs
+from integration.kinds import AND_ASGI, CONTINUE_ANYWAY, HALF_CLOSE, ONE_REQUEST, PARSER, UVICORN, differs
 from integration.running import Server, StartServer
 from integration.wire import (
     DELIVERIES,
@@ -21,7 +21,7 @@ from integration.wire import (
     send_byte_by_byte,
 )
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI
 
 CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -93,6 +93,9 @@ TARGETS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
+@differs("asgi", "asgi-h11", row=UVICORN, only=("absolute form", "authority form"))
+@differs("asgi", row=UVICORN, only=("method", "blanks around values"))
+@differs("asgi-h11", row=UVICORN, only=("empty line",))
 @DELIVERIES
 @pytest.mark.parametrize(("good", "expected"), TARGETS.values(), ids=TARGETS)
 def test_the_application_sees_what_was_sent(site: Server, good: bytes, expected: dict[str, Any], send: Send):
@@ -106,7 +109,7 @@ def test_the_application_sees_what_was_sent(site: Server, good: bytes, expected:
 def test_a_dropped_name_is_told_to_the_log_once(site: Server):
     for _ in range(3):
         assert site.request(b"GET / HTTP/1.1\r\nHost: x\r\nX_Told_Once: 1\r\n\r\n").status == 200
-    assert site.log().count("X_Told_Once") == 1
+    assert site.log().lower().count("x_told_once") == 1
 
 
 CHUNKED_BODIES: dict[str, tuple[bytes, str]] = {
@@ -124,6 +127,7 @@ CHUNKED_BODIES: dict[str, tuple[bytes, str]] = {
 
 @differs("sync", row=ONE_REQUEST)
 @differs("tornado", row=PARSER, only=("extensions", "trailers"))
+@differs("asgi", "asgi-h11", row=UVICORN, only=("blanks around extensions",))
 @DELIVERIES
 @pytest.mark.parametrize(("wire", "body"), CHUNKED_BODIES.values(), ids=CHUNKED_BODIES)
 def test_a_chunked_body_is_whole_and_has_its_length(site: Server, wire: bytes, body: str, send: Send):
@@ -202,6 +206,7 @@ KEPT: dict[str, tuple[bytes, list[bytes], bool, list[str]]] = {
 
 @differs("sync", row=ONE_REQUEST)
 @differs("tornado", row=PARSER, only=("1.0 Keep-Alive among others",))
+@differs("asgi", "asgi-h11", row=UVICORN, only=("1.0 keep-alive", "1.0 Keep-Alive among others"))
 @pytest.mark.parametrize(("version", "options", "kept", "told"), KEPT.values(), ids=KEPT)
 def test_a_connection_is_kept_as_its_options_say(
     site: Server, version: bytes, options: list[bytes], kept: bool, told: list[str]
@@ -262,6 +267,7 @@ def test_a_client_that_waits_is_told_once_to_go_on_and_the_next_one_again(site: 
 
 
 @differs("tornado", row=CONTINUE_ANYWAY)
+@differs("asgi", "asgi-h11", row=CONTINUE_ANYWAY, only=("chunked-some of it",))
 @pytest.mark.parametrize("sent", [1, 4], ids=["some of it", "all of it"])
 @pytest.mark.parametrize(("field", "body"), EXPECTING.values(), ids=EXPECTING)
 def test_a_client_whose_body_comes_with_the_head_is_not_told_to_go_on(
@@ -297,7 +303,7 @@ def pass_time(site: Server) -> None:
         assert site.request(GET).status == 200
 
 
-@differs("tornado", row=HALF_CLOSE)
+@differs("tornado", "asgi", "asgi-h11", row=HALF_CLOSE)
 def test_a_client_that_ends_its_side_behind_the_request_still_gets_the_answer(site: Server):
     with connect(site) as connection:
         connection.sendall(GET)

@@ -5,11 +5,11 @@ import signal
 import time
 
 from integration.answers import AnswerReader
-from integration.kinds import BUSY, EVERY_KIND, ONE_REQUEST, differs
+from integration.kinds import AND_ASGI, BUSY, ONE_REQUEST, differs
 from integration.running import Server, StartServer
 from integration.wire import is_readable
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI
 
 PLACES = 5
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"

@@ -75,7 +75,7 @@ def receive_exactly(connection: socket.socket, size: int) -> bytes:
 
 def content_length(head: bytes) -> int:
     """Return the length that a head declares."""
-    [length] = re.findall(rb"\r\nContent-Length: (\d+)\r\n", head)
+    [length] = re.findall(rb"\r\ncontent-length: (\d+)\r\n", head.lower())
     return int(length)
 
 

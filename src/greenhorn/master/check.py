@@ -23,7 +23,7 @@ def check(generation: Generation) -> list[str]:
     if settings.pidfile is not None:
         _check_directory("pidfile", Path(settings.pidfile).absolute().parent)
     generation.judge(logging.getLogger("greenhorn.error"))
-    generation.load(settings)
+    generation.load_judged()
     check_logging(settings)
     return generation.warnings()
 

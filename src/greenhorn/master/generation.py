@@ -112,6 +112,7 @@ class Generation:
         if not self.preloads:
             return
         if before is not None and before.app is not None and self._serves_what(before):
+            self.worker_class.check_application(before.app)
             self.app = before.app
             log.info("preload_app: the application stays as it was loaded; USR2 starts a master with new code")
             return
@@ -121,7 +122,7 @@ class Generation:
                 "then: leave preload_app off, or let the configuration file replace it first",
                 self.settings.worker_class_str,
             )
-        self.app = self.load(self.settings)
+        self.app = self.load_judged()
         threads = other_threads()
         if threads:
             log.warning(
@@ -130,6 +131,12 @@ class Generation:
             )
         gc.collect()
         gc.freeze()  # so that the workers do not copy what they only look at
+
+    def load_judged(self) -> Callable[..., Any]:
+        """Load the application. Raises `AppLoadError`, also for one that the worker class cannot serve."""
+        application = self.load(self.settings)
+        self.worker_class.check_application(application)
+        return application
 
     def make_worker(self, age: int, log: Logger, channel: socket.socket) -> Worker:
         """A worker of this generation, to be forked; `channel` is its end."""

@@ -31,6 +31,21 @@ else:
 _poll = select.poll
 """Also after it was replaced by one that lets others run, or taken away."""
 
+ACKED = 120
+"""Where tcpi_bytes_acked stands in a struct tcp_info, 64 bits since Linux 4.1."""
+
+
+def confirmed(sock: socket.socket) -> int | None:
+    """All bytes that the other side's system has confirmed on this connection; None if that is not known."""
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
+        return None
+    try:
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKED + 8)
+    except OSError:
+        return None
+    return struct.unpack_from("Q", told, ACKED)[0] if len(told) >= ACKED + 8 else None
+
+
 UNACKED = 24
 """Where tcpi_unacked stands in a struct tcp_info: on a listening socket the connections that wait to be accepted."""
 

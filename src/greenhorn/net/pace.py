@@ -29,6 +29,30 @@ class Pace(NamedTuple):
         return min(self.most, left + count * self.per_byte) if count else left
 
 
+class Patience:
+    """How long one client may still keep the server waiting, reckoned from look to look."""
+
+    __slots__ = ("at", "left", "mark")
+
+    def __init__(self, pace: Pace, at: float, mark: int) -> None:
+        self.left = pace.most
+        """Seconds."""
+        self.at = at
+        """When that was reckoned."""
+        self.mark = mark
+        """How many bytes the client had brought or taken by then."""
+
+    def is_over(self, pace: Pace, now: float, mark: int, longest: float) -> bool:
+        """Whether nothing is left, now that the client has come to `mark`; of a longer time than `longest` none counts.
+
+        So much later than it was meant to, a look comes only where the server itself did something else.
+        """
+        passed = now - self.at
+        self.left = pace.earn(self.left - passed if passed <= longest else self.left, max(0, mark - self.mark))
+        self.at, self.mark = now, mark
+        return self.left <= 0
+
+
 class Allotment:
     """So many bytes of temporary files for all connections of a worker together. Any thread.
 

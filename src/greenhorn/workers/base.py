@@ -206,11 +206,16 @@ class Worker(Signalled):
         """Set `wsgi`: the application, or, while somebody works on it, a page that shows why it cannot be loaded."""
         if self.settings.reload:
             self.wsgi = load_watched(
-                self.settings, self._load_app, on_change=self._tell_changed, since=self.wear.born, log=self.log
+                self.settings, self._load, on_change=self._tell_changed, since=self.wear.born, log=self.log
             )
         elif self.wsgi is None:
-            self.wsgi = self._load_app(self.settings)
+            self.wsgi = self._load(self.settings)
         return self.wsgi
+
+    def _load(self, settings: Settings) -> Application:
+        application = self._load_app(settings)
+        self.check_application(application)
+        return application
 
     def _tell_changed(self, path: str) -> None:
         self.tell("changed " + json.dumps(path))
@@ -234,6 +239,10 @@ class Worker(Signalled):
     @classmethod
     def check_config(cls, cfg: Settings, log: Any) -> None:
         """Judge the settings: warn by `log`, or raise `ConfigError`. In the master, at each start and reload."""
+
+    @classmethod
+    def check_application(cls, application: Application) -> None:
+        """Raise `AppLoadError` for an application that workers of this class cannot call; in the master or a worker."""
 
     def patch(self) -> None:
         """Change what the whole process does, before the application is loaded: for libraries that replace others."""

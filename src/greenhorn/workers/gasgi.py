@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
 from typing import Any
 
@@ -17,11 +17,12 @@ from uvicorn.server import ServerState
 from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import error_response
+from greenhorn.net.pace import Pace
 from greenhorn.observe.access import Refusal, Unread
 from greenhorn.tls.entrance import Entrance
 from greenhorn.workers.asgi.acceptor import Acceptor, Door, Manner
 from greenhorn.workers.asgi.attended import Attendance
-from greenhorn.workers.asgi.deadlines import Patience, sweep
+from greenhorn.workers.asgi.deadlines import Deadlines, sweep
 from greenhorn.workers.asgi.engine import (
     CountedState,
     Engine,
@@ -64,8 +65,6 @@ class ASGIWorker(Worker):
     without_effect = (
         *(name for name in OF_THREADS if name != "request_timeout"),
         "keepalive_requests",
-        "body_min_rate",
-        "write_min_rate",
         "stream_request_body",
         "permit_obsolete_folding",
         "casefold_http_method",
@@ -86,6 +85,11 @@ class ASGIWorker(Worker):
     def setup(cls) -> None:
         """Look at the version of uvicorn."""
         check_version()
+
+    @classmethod
+    def check_application(cls, application: Callable[..., Any]) -> None:
+        """Refuse an application of WSGI, and a factory."""
+        as_asgi3(application)
 
     def init(self) -> None:
         """Make the loop, and judge the application."""
@@ -125,11 +129,11 @@ class ASGIWorker(Worker):
             linger=settings.linger_timeout,
             refuse=self._refuse,
         )
-        self._patience = Patience(
+        self._deadlines = Deadlines(
             first_byte=settings.first_byte_timeout or math.inf,
             head=settings.header_timeout or math.inf,
-            body=settings.body_timeout or math.inf,
-            write=settings.write_timeout or math.inf,
+            body=Pace.of(settings.body_timeout, settings.body_min_rate),
+            write=Pace.of(settings.write_timeout, settings.write_min_rate),
         )
         dropped = DroppedNames(self.log)
         take_in = {
@@ -236,7 +240,7 @@ class ASGIWorker(Worker):
         self._ticking = self.loop.call_later(SHORT_TICK if draining else self._every, self._tick)
         self._renew_fields()
         self.beat()
-        sweep(self._engine, self._patience, now)
+        sweep(self._engine, self._deadlines, now)
         if draining:
             self._part(now)
         elif complaint := self.wear.complaint(now):

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from greenlet import getcurrent
 
+from greenhorn.app import check_wsgi
 from greenhorn.http.head import RequestHead
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
@@ -24,6 +25,7 @@ from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import BETWEEN_REQUESTS, TOLD, departure
+from greenhorn.workers.loading import Application
 from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.service import Service
 from greenhorn.workers.spare import CATCH_UP_EVERY
@@ -81,6 +83,11 @@ class GreenWorker(Worker):
         """
 
     # Its life.
+
+    @classmethod
+    def check_application(cls, application: Application) -> None:
+        """Refuse an application of ASGI."""
+        check_wsgi(application)
 
     def init(self) -> None:
         """Make what each connection is given."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 
+from greenhorn.app import check_wsgi
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
@@ -19,6 +20,7 @@ from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import Crowd
 from greenhorn.workers.deadlines import TOLD, departure, expired
+from greenhorn.workers.loading import Application
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import refuse, tell_end
 from greenhorn.workers.service import Service
@@ -42,6 +44,11 @@ class ThreadWorker(Worker):
     a client. A connection that is ready goes through the queue to a pool thread, which runs its turn and settles
     the outcome.
     """
+
+    @classmethod
+    def check_application(cls, application: Application) -> None:
+        """Refuse an application of ASGI."""
+        check_wsgi(application)
 
     def init(self) -> None:
         """Make the poller, the pool and what each connection is given."""

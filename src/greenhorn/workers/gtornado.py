@@ -15,6 +15,7 @@ from tornado.httputil import HTTPServerConnectionDelegate
 from tornado.ioloop import IOLoop, PeriodicCallback
 from tornado.wsgi import WSGIContainer
 
+from greenhorn.app import check_wsgi
 from greenhorn.errors import ConfigError
 from greenhorn.http.response import server_fields
 from greenhorn.net.connection import Connection
@@ -27,6 +28,7 @@ from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import GAVE_WAY, dispensable
 from greenhorn.workers.deadlines import TOLD, departure, expired
+from greenhorn.workers.loading import Application
 from greenhorn.workers.on_tornado.front import Front, WSGIEngine
 from greenhorn.workers.on_tornado.loggers import adopt_loggers
 from greenhorn.workers.on_tornado.native import NativeEngine
@@ -50,6 +52,9 @@ UNREAD = 1048576
 """Bytes that Tornado may read ahead of a WSGI application."""
 UNLIMITED = 2**62
 
+OWN_KINDS = (HTTPServerConnectionDelegate, WSGIContainer)
+"""What Tornado calls an application."""
+
 
 class TornadoWorker(Worker):
     """The worker class `tornado`.
@@ -67,6 +72,12 @@ class TornadoWorker(Worker):
             raise ConfigError(
                 f"needs Tornado 6.5 or newer, this is {tornado.version}: pip install 'greenhorn[tornado]'"
             )
+
+    @classmethod
+    def check_application(cls, application: Application) -> None:
+        """Refuse an application of ASGI."""
+        if not isinstance(application, OWN_KINDS):
+            check_wsgi(application)
 
     def patch(self) -> None:
         """Make the loop before the application is imported, which may ask for it. One of the master's is no use."""
@@ -88,7 +99,7 @@ class TornadoWorker(Worker):
         self._spare = Spare(lambda _: None, self._give_up, settings.queue_timeout)
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
-        self._is_native = isinstance(self.wsgi, (HTTPServerConnectionDelegate, WSGIContainer))
+        self._is_native = isinstance(self.wsgi, OWN_KINDS)
         most = service.limits.largest + BEYOND
         self._most_unread = None if self._is_native else max(UNREAD, 2 * most)
         common: dict[str, Any] = {

@@ -43,12 +43,23 @@ def wrapped(application: Any) -> Any:
     return around
 
 
+def asgi_around(application: Any) -> Any:
+    """Make an application of ASGI of one of WSGI, as adapters do."""
+
+    @functools.wraps(application.__call__)
+    async def around(scope: Any, receive: Any, send: Any) -> None:
+        await asgi3(scope, receive, send)
+
+    return around
+
+
 def anything(*arguments: Any) -> Any:
     return asgi3(*arguments)
 
 
 @pytest.mark.parametrize(
-    "application", [asgi3, Callable3(), wrapped(asgi3), anything, functools.partial(asgi3), Callable3().__call__]
+    "application",
+    [asgi3, asgi_around(Wsgi()), Callable3(), wrapped(asgi3), anything, functools.partial(asgi3), Callable3().__call__],
 )
 def test_what_takes_three_arguments_or_any_is_served_as_it_is(application: Any):
     assert as_asgi3(application) is application

@@ -2,49 +2,78 @@
 
 from dataclasses import dataclass
 
+from greenhorn.net.kernel import confirmed, unacknowledged
+from greenhorn.net.pace import Pace, Patience
 from greenhorn.workers.asgi.engine import Engine, Guard
+
+LONGEST = 2.5
+"""Seconds between two looks, beyond which the loop was held up: no client is charged for them."""
 
 
 @dataclass(frozen=True)
-class Patience:
-    """Seconds that a client may take; `inf` for ever."""
+class Deadlines:
+    """Seconds that a client may take, `inf` for ever; and the pace of what it sends and takes."""
 
     first_byte: float
     head: float
-    body: float
-    write: float
+    body: Pace
+    write: Pace
 
 
-def sweep(engine: Engine, patience: Patience, now: float) -> None:
+def sweep(engine: Engine, deadlines: Deadlines, now: float) -> None:
     """End the connections whose clients kept the server waiting for too long. Once a second, loop's thread."""
     for connection in list(engine.state.connections):
         if isinstance(connection, Guard):
-            _judge(connection, patience, now)
+            _judge(connection, deadlines, now)
 
 
-def _judge(connection: Guard, patience: Patience, now: float) -> None:
+def _judge(connection: Guard, deadlines: Deadlines, now: float) -> None:
     transport = connection.transport
     unsent = transport.get_write_buffer_size()
     if unsent:
-        if not connection.unsent or unsent < connection.unsent:
-            connection.unsent_since = now
-        connection.unsent = unsent
-        if now - connection.unsent_since > patience.write:
+        if _reads_too_slowly(connection, deadlines.write, unsent, now):
             connection.reset()
         return
-    connection.unsent = 0
+    connection.writing = None
     if transport.is_closing():
         return
     if connection.is_free:
         if connection.head_since:
-            if now - connection.head_since > patience.head:
+            if now - connection.head_since > deadlines.head:
                 connection.turn_away(408, "the head did not come in time")
-        elif connection.cycle is None and now - connection.began > patience.first_byte:
+        elif connection.cycle is None and now - connection.began > deadlines.first_byte:
             transport.close()
-    elif (
-        connection.cycle.more_body
-        and not connection.cycle.waiting_for_100_continue
-        and not connection.flow.read_paused
-        and now - connection.heard_at > patience.body
-    ):
+    elif connection.cycle.more_body and _sends_too_slowly(connection, deadlines.body, now):
         connection.turn_away(408, "the body did not come in time")
+
+
+def _reads_too_slowly(connection: Guard, pace: Pace, unsent: int, now: float) -> bool:
+    """Whether a client has no time left to take what is written for it."""
+    taken = _taken(connection, unsent)
+    if connection.writing is None:
+        connection.writing = Patience(pace, now, taken)
+        return False
+    return connection.writing.is_over(pace, now, taken, LONGEST)
+
+
+def _taken(connection: Guard, unsent: int) -> int:
+    """How many bytes the client's system has confirmed, from a beginning that nobody knows.
+
+    Where only what waits is known, this goes back when the application adds to it.
+    """
+    sock = connection.transport.get_extra_info("socket")
+    if sock is None or sock.fileno() < 0:
+        return -unsent
+    known = confirmed(sock)
+    return known if known is not None else -unsent - unacknowledged(sock)
+
+
+def _sends_too_slowly(connection: Guard, pace: Pace, now: float) -> bool:
+    """Whether a client has no time left for the body that it sends; what does not wait for it does not count."""
+    cycle = connection.cycle
+    if connection.sending is None:
+        connection.sending = Patience(pace, connection.since, 0)
+    if cycle.waiting_for_100_continue or connection.flow.read_paused or connection.is_behind:
+        connection.sending.at, connection.sending.mark = now, connection.received
+        return False
+    return connection.sending.is_over(pace, now, connection.received, LONGEST)

@@ -17,7 +17,8 @@ from uvicorn.server import ServerState
 
 from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.head import Limits
-from greenhorn.workers.asgi.intake import REFUSED, refuse
+from greenhorn.net.pace import Patience
+from greenhorn.workers.asgi.intake import REFUSED, announced, refuse, size_of_head
 from greenhorn.workers.asgi.kind import Application, Receive, Scope, Send
 
 OLDEST = (0, 34)
@@ -26,6 +27,7 @@ CLOSE = (b"connection", b"close")
 
 READ = 262144
 """Bytes that a loop reads at once, at the most: beyond that h11 refuses what `Guard` has refused before."""
+HEAD_TOO_LARGE = "the head is larger than limit_request_head, or all of its fields"
 LEAVING = HTTPError(503, "the server is about to leave")
 LINGERING = 65536
 """Bytes that are thrown away at most of a client that has its answer and goes on to send."""
@@ -136,6 +138,12 @@ class Guard(asyncio.Protocol):
     cycle: Any
     transport: Any
     flow: Any
+    scope: Any
+    headers: Any
+    parser: Any
+    expect_100_continue: bool
+    pipeline: Any = ()
+    """Requests that wait for those before them; h11 has none."""
     feed: Callable[[bytes], None]
     """What uvicorn does with what has come."""
 
@@ -150,9 +158,10 @@ class Guard(asyncio.Protocol):
         """When the first byte of a head came that is not whole; 0 while there is none."""
         self.received = 0
         """Bytes of that head, or of the body that comes."""
-        self.unsent = 0
-        """Bytes that waited to be sent when that was looked at last."""
-        self.unsent_since = 0.0
+        self.sending: Patience | None = None
+        """How long the client may still take over the body that comes; None until that is looked at."""
+        self.writing: Patience | None = None
+        """How long it may still take over what is written for it; None while nothing waits."""
         self.task: asyncio.Task[Any] | None = None
         """What runs the application for the request."""
         self.since = 0.0
@@ -160,6 +169,10 @@ class Guard(asyncio.Protocol):
         self._enter = enter
         self._upgraded = False
         self._lingers = False
+        self._ends = False
+        """Whether what comes is thrown away: behind what is malformed or too large, nothing can be told apart."""
+        self._complaint = ""
+        """Why what follows the last request is no request, which is told once that is answered."""
         if engine.config.ws_protocol_class is not None:
             self.ws_protocol_class = self._make_websocket
 
@@ -172,6 +185,11 @@ class Guard(asyncio.Protocol):
     def is_idle(self) -> bool:
         """Whether the connection is kept between two requests, of which the next has not begun."""
         return self.cycle is not None and bool(self.cycle.response_complete) and not self.head_since
+
+    @property
+    def is_behind(self) -> bool:
+        """Whether the last request waits until those before it are answered."""
+        return bool(self.pipeline)
 
     def _run(self, scope: Scope, receive: Receive, send: Send) -> Any:
         self.task = asyncio.current_task()
@@ -194,33 +212,62 @@ class Guard(asyncio.Protocol):
             self.received += len(data)
             if self.received > LINGERING:
                 self.transport.abort()
+        elif self._ends:
+            pass
         elif cycle is None or cycle.response_complete:
+            size = len(data) + (self.received if self.head_since else 0)
             self.feed(data)
             if self.cycle is not cycle:
-                self._begin(len(self.cycle.body))
+                self._begin(size)
             elif not self._upgraded:
                 self.head_since = self.head_since or now
-                self.received += len(data)
-                if self.received > self.engine.limits.largest:
-                    self.turn_away(431, "the head is larger than limit_request_head, or all of its fields")
+                self.received = size
+                if size > self.engine.limits.largest + len(b"\r\n"):
+                    self.turn_away(431, HEAD_TOO_LARGE)
         else:
-            self.received += len(data)
-            if not cycle.more_body or self._bound_body():
-                self.feed(data)
+            before = len(cycle.body)
+            self.feed(data)
+            self.received += len(cycle.body) - before
+            if self.cycle is not cycle:
+                self._begin(len(data))
+            else:
+                self._bound_body()
 
-    def _begin(self, received: int) -> None:
-        """Take note of a request whose head is whole, and of so many bytes of its body."""
-        self.head_since, self.received = 0.0, received
-        if received:
-            self._bound_body()
+    def _begin(self, size: int) -> None:
+        """Take note of a request whose head is whole, of which no more than `size` bytes have come."""
+        cycle, limits = self.cycle, self.engine.limits
+        self.head_since, self.received, self.sending = 0.0, len(cycle.body), None
+        if size > limits.largest and size_of_head(cycle.scope) > limits.largest:
+            cycle.scope[REFUSED] = HTTPError(431, HEAD_TOO_LARGE)
+        if self.received:
+            cycle.waiting_for_100_continue = False  # RFC 9110 10.1.1: it does not wait for that
+        if limits.body:
+            self._bound_body(announced(cycle.scope))
 
-    def _bound_body(self) -> bool:
-        """Refuse a body that is too large; whether it is not."""
+    def _bound_body(self, length: int = 0) -> None:
+        """Refuse a body that is too large, by what has come of it or by the `length` that is announced."""
         most = self.engine.limits.body
-        fits = not most or self.received <= most
-        if not fits:
+        if most and max(self.received, length) > most:
             self.turn_away(413, "the body is larger than limit_request_body")
-        return fits
+
+    def on_headers_complete(self) -> None:
+        """Let a request begin; httptools calls it."""
+        behind: Any = super()
+        if self.expect_100_continue and self.parser.get_http_version() == "1.0":
+            self.expect_100_continue = False
+        # What follows a chunked body is added to the list that was there, and is no field of the head (RFC 9110 6.5.1).
+        self.scope["headers"] = self.headers[:]
+        behind.on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to what came behind a request that is answered; uvicorn calls it."""
+        behind: Any = super()
+        cycle = self.cycle
+        behind.on_response_complete()
+        if self.cycle is not cycle:
+            self._begin(0)
+        elif self._complaint and self.is_free:
+            self.turn_away(400, self._complaint)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let a request that nobody waits for any more end."""
@@ -243,6 +290,10 @@ class Guard(asyncio.Protocol):
         transport, cycle = self.transport, self.cycle
         if self._lingers or transport.is_closing():
             return
+        if self.is_behind:
+            self._ends = True
+            cycle.scope[REFUSED] = HTTPError(status, reason)
+            return
         if not self.is_free:
             begun = cycle.response_started
             cycle.scope[REFUSED] = HTTPError(status, reason)
@@ -262,8 +313,12 @@ class Guard(asyncio.Protocol):
         self.engine.loop.call_later(self.engine.linger, transport.abort)
 
     def send_400_response(self, msg: str) -> None:
-        """Answer what is no HTTP; uvicorn calls it."""
-        self.turn_away(400, msg.rstrip(".").lower())
+        """Answer what is no HTTP, after what stood before it; uvicorn calls it."""
+        reason = msg.rstrip(".").lower()
+        if self.is_free or self.cycle.more_body:
+            self.turn_away(400, reason)
+        else:
+            self._ends, self._complaint = True, reason
 
     def handle_websocket_upgrade(self, *arguments: Any) -> None:
         """Let another protocol take the connection over; uvicorn calls it."""

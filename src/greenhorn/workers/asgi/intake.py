@@ -19,12 +19,25 @@ REMEMBERED = 2048
 LONGEST_REMEMBERED = 64
 VERSION = len(" HTTP/1.1") + 1
 """Bytes of a request line beside method and target."""
+AROUND_FIELD = len(": \r\n")
+"""Bytes of a field beside name and value."""
 REFUSED = "greenhorn.refused"
-"""The key in a scope of why the server has answered a request that the application had already."""
+"""The key in a scope of why the server refuses the request, or has refused it while the application had it."""
 LONGEST_METHOD = 32
 """Bytes of any method that uvicorn's parsers know."""
 REASON = "greenhorn.reason"
 """The key in a message by which the access log learns why a request was refused."""
+
+
+def announced(scope: Scope) -> int:
+    """The length of the body that a request announces; 0 if it does not. The parsers have judged the number."""
+    return next((int(value) for name, value in scope["headers"] if name == b"content-length"), 0)
+
+
+def size_of_head(scope: Scope) -> int:
+    """How many bytes a request's head has, without blanks that it need not have."""
+    line = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope["method"]) + VERSION
+    return line + sum(len(name) + len(value) + AROUND_FIELD for name, value in scope["headers"])
 
 
 class Trust(NamedTuple):
@@ -44,18 +57,21 @@ class Trust(NamedTuple):
 def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
     """What takes the requests of such peers in."""
     most_fields, longest_line = limits.fields, limits.request_line
-    longest, longest_body = limits.field_size or limits.largest, limits.body
+    longest, longest_body = (limits.field_size or limits.largest) - AROUND_FIELD, limits.body
+    short = longest - LONGEST_REMEMBERED
     unsuspicious = (longest_line or limits.largest) - LONGEST_METHOD - VERSION
     harmless: set[bytes] = set()
     telling, names = trust.telling, trust.names
 
     def take_in(scope: Scope) -> None:
+        if REFUSED in scope:
+            raise scope[REFUSED]
         headers = scope["headers"]
         if len(headers) > most_fields or len(scope["raw_path"]) + len(scope["query_string"]) > unsuspicious:
             judge(scope)
             return
         for name, value in headers:
-            if name not in harmless or len(value) > longest:
+            if name not in harmless or len(value) > short:
                 judge(scope)
                 return
 
@@ -71,7 +87,7 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
         kept = []
         told: dict[str, str] = {}
         for name, value in scope["headers"]:
-            if len(name) + len(value) + 2 > longest:
+            if len(name) + len(value) > longest:
                 raise HTTPError(431, "a field is longer than limit_request_field_size")
             key = names[name.decode("latin-1")]
             if key is None:

@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, MutableMapping
 from inspect import Parameter
 from typing import Any
 
+from greenhorn.app import is_async, name_of
 from greenhorn.errors import AppLoadError
 from greenhorn.workers.fault import FaultPage
 
@@ -31,7 +32,7 @@ def as_asgi3(application: Callable[..., Any]) -> Application:
     if count == 1:
         return functools.partial(_call_asgi2, application)
     if count in (0, 2):
-        name = getattr(application, "__qualname__", type(application).__qualname__)
+        name = name_of(application)
         raise AppLoadError(
             f"{name} is an application of WSGI (it takes environ and start_response): the worker class asgi serves "
             "ASGI only; use gthread for it, or name the ASGI application, as get_asgi_application() makes it in Django"
@@ -44,7 +45,8 @@ def as_asgi3(application: Callable[..., Any]) -> Application:
 def _parameters(application: Callable[..., Any]) -> int:
     """How many arguments an application has to be given; -1 for one that does not tell, or takes any number."""
     try:
-        parameters = inspect.signature(application).parameters.values()
+        # What is async was made for ASGI, whatever it wraps; of anything else, what is wrapped tells more.
+        parameters = inspect.signature(application, follow_wrapped=not is_async(application)).parameters.values()
     except (TypeError, ValueError):
         return -1
     if any(parameter.kind is Parameter.VAR_POSITIONAL for parameter in parameters):
