@@ -19,7 +19,7 @@ DUMP: int = getattr(signal, "SIGINFO", None) or signal.SIGPWR
 """What makes the master ask for what is in flight."""
 RECORD = re.compile(
     r"(?P<what>Request beyond request_timeout|In flight): (?P<method>\S+) (?P<path>\S+) for (?P<age>[\d.]+) s, "
-    r"from 127\.0\.0\.1:(?P<port>\d+), in thread \S+:\n(?P<stack>(?:  .*\n?)*)"
+    r"from 127\.0\.0\.1:(?P<port>\d+)(?:, in thread \S+)?:\n(?P<stack>(?:  .*\n?)*)"
 )
 """What the log says of a request that takes long."""
 

@@ -92,7 +92,9 @@ def test_a_worker_that_leaks_is_exchanged_before_it_grows_too_large(server: Star
     with load(site, 2) as clients:
         wait_until(lambda: first not in site.worker_pids() or clients.failures, what="another worker")
         assert clients.more(10)[-1].text != str(first)
-    assert re.search(rf"max_worker_memory is exceeded \([1-9]\d\d MiB\): worker {first} asks to be exchanged", site.log())
+    assert re.search(
+        rf"max_worker_memory is exceeded \([1-9]\d\d MiB\): worker {first} asks to be exchanged", site.log()
+    )
     assert_never_fewer(site.log(), 1)
     assert "ERROR" not in site.log()
 

@@ -176,8 +176,11 @@ class Visitor(Connection):
         self._on_gone(self)
 
     def send_last(self, data: bytes) -> None:
-        """As any connection does. Loop's thread, since what it sends leaves at once there."""
+        """As any connection does. Loop's thread."""
         super().send_last(data)
+        asyncio.get_running_loop().call_soon(self._end_sending)  # in the loop's next round, behind the data
+
+    def _end_sending(self) -> None:
         if not self.stream.closed():
             self.stream.end_sending()
 
