@@ -12,7 +12,7 @@ from integration.answers import Answer, AnswerReader
 from integration.asgi import FAMILY, Site
 from integration.launching import ask_at
 from integration.running import DEADLINE, Server, StartServer, wait_until
-from integration.wire import REFUSAL
+from integration.wire import REFUSAL, is_readable
 
 GET = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
 
@@ -116,6 +116,37 @@ def test_connections_are_kept_and_pipelined_requests_answered_in_their_order(sta
         bodies = [reader.read().text for _ in range(3)]
     assert bodies[0] == bodies[2]
     assert bodies[1].startswith("{")
+
+
+BEHIND = {
+    "malformed": (400, b"\0\r\n\r\n"),
+    "malformed chunk": (400, b"POST /echo HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nno chunk\r\n"),
+    "too large": (413, b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 100001\r\n\r\n"),
+}
+
+
+@pytest.mark.parametrize(("status", "wrong"), BEHIND.values(), ids=BEHIND)
+def test_what_is_wrong_behind_a_request_does_not_take_its_answer(start: Start, status: int, wrong: bytes):
+    with start("--limit-request-body", "100000").connect() as connection:
+        connection.sendall(GET.format("/rest", "").encode() * 2 + wrong)
+        reader = AnswerReader(connection)
+        answers = [reader.read() for _ in range(3)]
+        assert [answer.status for answer in answers] == [200, 200, status]
+        assert answers[2].headers["Connection"] == "close"
+        assert reader.rest() == b""
+
+
+def test_a_head_has_all_of_its_limit_whatever_the_body_before_it_had(start: Start):
+    with start("--limit-request-head", "2000").connect() as connection:
+        connection.sendall(b"POST /echo HTTP/1.1\r\nHost: x\r\nContent-Length: 5000\r\n\r\n" + bytes(4000))
+        connection.sendall(bytes(1000))
+        reader = AnswerReader(connection)
+        assert len(reader.read("POST").body) == 5000
+        head = GET.format("/", f"X: {'y' * 1000}\r\n").encode()
+        connection.sendall(head[:500])
+        assert not is_readable(connection, 0.2)
+        connection.sendall(head[500:])
+        assert reader.read().status == 200
 
 
 def test_without_keepalive_each_answer_says_so(start: Start):

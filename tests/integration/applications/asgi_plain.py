@@ -93,6 +93,12 @@ async def hold(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     await answer(send, b"held")
 
 
+async def rest(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """Take so long that what is sent behind the request comes first."""
+    await asyncio.sleep(0.2)
+    await answer(send, b"rested")
+
+
 async def pour(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     """Send more than any client reads that does not read."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -119,7 +125,7 @@ async def echo_messages(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-HANDLERS = {"/scope": show, "/echo": echo, "/held": hold, "/pour": pour, "/fail": fail}
+HANDLERS = {"/scope": show, "/echo": echo, "/held": hold, "/rest": rest, "/pour": pour, "/fail": fail}
 
 
 class Asgi2:
