@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from greenhorn.net.pace import SHARE, Allotment, Buffers, Pace
+from greenhorn.net.pace import SHARE, Allotment, Buffers, Pace, Patience
 from unit.net.waiting import DEADLINE
 
 INF = float("inf")
@@ -68,6 +68,37 @@ def test_who_brings_the_rate_within_each_pause_never_runs_out_and_nobody_has_mor
 
 
 # Allotment.
+
+
+PACE = Pace.of(2, 10)
+LONGEST = 1.5
+
+
+def test_patience_ends_for_who_brings_less_than_the_rate_and_not_for_who_brings_it():
+    slow, steady = Patience(PACE, 0.0, 0), Patience(PACE, 0.0, 0)
+    assert [slow.is_over(PACE, float(now), 5 * now, LONGEST) for now in range(1, 5)] == [False, False, False, True]
+    assert not any(steady.is_over(PACE, float(now), 10 * now, LONGEST) for now in range(1, 50))
+
+
+def test_time_in_which_the_server_did_not_look_is_not_the_clients():
+    patience = Patience(PACE, 0.0, 0)
+    assert not patience.is_over(PACE, 60.0, 0, LONGEST)
+    assert not patience.is_over(PACE, 61.0, 0, LONGEST)
+    assert patience.is_over(PACE, 62.0, 0, LONGEST)
+
+
+def test_a_mark_that_goes_back_costs_nothing_and_what_comes_after_counts():
+    patience = Patience(PACE, 0.0, 100)
+    assert not patience.is_over(PACE, 1.0, 50, LONGEST)
+    assert patience.left == 1.0
+    assert not patience.is_over(PACE, 2.0, 60, LONGEST)
+    assert patience.left == 1.0
+
+
+def test_patience_without_a_limit_never_ends():
+    endless = Pace.of(0, 0)
+    patience = Patience(endless, 0.0, 0)
+    assert not any(patience.is_over(endless, float(now), 0, LONGEST) for now in range(1, 50))
 
 
 def test_what_is_taken_is_not_there_until_it_is_given_back():
