@@ -215,7 +215,7 @@ class Attendance:
             self._flush()
         if self._post_request is not None and request is not None:
             try:
-                self._post_request(self._worker, request, scope, exchange)
+                self._post_request(self._worker, request, {**scope, **environ_of(scope, head)}, exchange)
             except BaseException:
                 self._worker.log.exception("Exception in post_request hook")
 
