@@ -140,6 +140,19 @@ def test_int_and_quit_end_at_once(start: Start, number: signal.Signals):
     assert site.server.wait(5) == 0
 
 
+def test_a_function_that_blocks_in_a_thread_does_not_hold_up_the_end(start: Start):
+    site = start("--graceful-timeout", "2", config="def worker_exit(server, worker):\n    worker.log.info('told')\n")
+    for turn, number in enumerate((signal.SIGINT, signal.SIGTERM), 1):
+        worker = site.server.worker_pid()
+        with site.server.connect() as connection:
+            connection.sendall(HELD.replace(b"held", b"block"))
+            wait_until(lambda turn=turn: site.notes().count("blocks") == turn, what="the request")
+            os.kill(worker, number)
+            wait_for_others(site.server, [worker], 1)
+            site.server.wait_for_log(rf"Worker \(pid:{worker}\) exited with code 0")
+    assert site.server.log().count("told") == 2
+
+
 def test_a_worker_whose_master_dies_leaves(start: Start):
     site = start(exit_code=-signal.SIGKILL)
     worker = site.server.worker_pid()

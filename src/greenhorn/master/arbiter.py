@@ -393,4 +393,5 @@ class Arbiter(Server):
             self.log.exception("Exception in worker process")  # it must not reach the master's code above
         finally:
             self.call_safely("worker_exit", worker)
+            worker.depart(code)
         return code

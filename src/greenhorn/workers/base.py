@@ -275,6 +275,9 @@ class Worker(Signalled):
     def dump(self) -> None:
         """Log what is in flight."""
 
+    def depart(self, code: int) -> None:
+        """Do what is left when the last hook was called and the process is about to end with this exit code."""
+
     # The master.
 
     def tell(self, line: str) -> bool:

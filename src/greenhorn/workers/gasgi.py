@@ -7,6 +7,7 @@ import math
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from collections.abc import Set as AbstractSet
@@ -103,7 +104,7 @@ class ASGIWorker(Worker):
         self._lifespan = Lifespan(self._application, settings.asgi_lifespan, self.log)
         self._every = min(TICK, settings.timeout / 3 or TICK)
         self._reserve = min(LAST_MOMENT, settings.graceful_timeout / 4)
-        self._flushes = False
+        self._flushes = self._breaks_off = False
         self._leave_at = self._farewell_at = math.inf
         self._left: asyncio.Future[None] = self.loop.create_future()
 
@@ -226,6 +227,7 @@ class ASGIWorker(Worker):
         if not running:
             return
         if why:
+            self._breaks_off = True
             self.log.warning("%d requests are cancelled: %s", len(running), why)
         for task in running:
             task.cancel(why or None)
@@ -337,8 +339,14 @@ class ASGIWorker(Worker):
     def quit(self) -> None:
         """Let `run` return without waiting for anything."""
         self._leave_at = 0.0
+        self._breaks_off = True
         self.service.draining = True
         self._go()
+
+    def depart(self, code: int) -> None:
+        """Let the process end though a thread still runs a function for a request that nobody waits for any more."""
+        if getattr(self, "_breaks_off", False):
+            threading.Thread(target=_end_process, args=(code,), name="greenhorn-end", daemon=True).start()
 
     def dump(self) -> None:
         """Log the requests in flight, each with the stack of its task."""
@@ -350,6 +358,15 @@ class H11Worker(ASGIWorker):
 
     http = "h11"
     loop_kind = "asyncio"
+
+
+def _end_process(code: int) -> None:
+    """End the process unless it ends by itself: Python waits for the threads of an executor without end."""
+    time.sleep(LAST_MOMENT)
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError, ValueError):
+            stream.flush()
+    os._exit(code)
 
 
 def _new_loop(kind: str) -> asyncio.AbstractEventLoop:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +100,13 @@ async def rest(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     await answer(send, b"rested")
 
 
+async def block(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """Wait in a thread that nobody can cancel, as functions of FastAPI do that are not async."""
+    note("blocks")
+    await asyncio.to_thread(time.sleep, 60)
+    await answer(send, b"late")
+
+
 async def pour(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     """Send more than any client reads that does not read."""
     await send({"type": "http.response.start", "status": 200, "headers": []})
@@ -125,7 +133,7 @@ async def echo_messages(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-HANDLERS = {"/scope": show, "/echo": echo, "/held": hold, "/rest": rest, "/pour": pour, "/fail": fail}
+HANDLERS = {"/scope": show, "/echo": echo, "/held": hold, "/rest": rest, "/block": block, "/pour": pour, "/fail": fail}
 
 
 class Asgi2:

@@ -65,7 +65,7 @@ class Answer:
         pieces = APPLICATION(environ, self.start_response)
         try:
             if isinstance(pieces, list) and not self._has_length():
-                self._start["headers"].append((b"content-length", b"%d" % sum(map(len, pieces))))
+                self._start["headers"].append((b"Content-Length", b"%d" % sum(map(len, pieces))))
             for piece in pieces:
                 if piece:
                     self.write(piece)
@@ -75,12 +75,16 @@ class Answer:
                 pieces.close()
 
     def _has_length(self) -> bool:
-        return self._begun or not self._start or any(name == b"content-length" for name, _ in self._start["headers"])
+        return (
+            self._begun
+            or not self._start
+            or any(name.lower() == b"content-length" for name, _ in self._start["headers"])
+        )
 
     def start_response(self, status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> Any:
         if self._begun and exc_info:
             raise exc_info[1]
-        headers = [(name.lower().encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
         self._start = {
             "type": "http.response.start",
             "status": int(status.split(" ", maxsplit=1)[0]),
