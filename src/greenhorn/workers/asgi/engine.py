@@ -257,7 +257,13 @@ class Guard(asyncio.Protocol):
             self.expect_100_continue = False
         # What follows a chunked body is added to the list that was there, and is no field of the head (RFC 9110 6.5.1).
         self.scope["headers"] = self.headers[:]
+        cycle = self.cycle
         behind.on_headers_complete()
+        begun = self.cycle
+        if begun is not cycle and not (begun.keep_alive and self.parser.should_keep_alive()):
+            begun.keep_alive = False  # the oldest versions see no "close" among other options, and do not say it
+            if CLOSE not in begun.default_headers:
+                begun.default_headers = [*begun.default_headers, CLOSE]
 
     def on_response_complete(self) -> None:
         """Go on to what came behind a request that is answered; uvicorn calls it."""
