@@ -2,7 +2,9 @@
 
 import binascii
 import datetime as dt
+import functools
 import re
+import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,13 @@ class Certificate:
     ends: dt.datetime
     algorithm: bytes
     """Which kind of key it has: the DER form of the object identifier."""
+    der: bytes
+    """All of it."""
+
+    @functools.cached_property
+    def pem(self) -> str:
+        """All of it, in PEM form."""
+        return ssl.DER_cert_to_PEM_cert(self.der)
 
     @classmethod
     def read(cls, path: str) -> "Certificate":
@@ -57,7 +66,7 @@ class Certificate:
         begins, ends = (_time(tag, value) for tag, value in _elements(validity))
         _, algorithm = next(_elements(next(_elements(key))[1]))
         names = tuple(_alternative_names(tagged.get(CONTEXT_3, b""))) or tuple(_common_names(subject))
-        return cls(names, begins, ends, algorithm)
+        return cls(names, begins, ends, algorithm, der)
 
 
 def _elements(data: bytes) -> Iterator[tuple[int, bytes]]:

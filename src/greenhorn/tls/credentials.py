@@ -61,6 +61,7 @@ class Credentials:
         self._seen = self._signature
         self._loaded: list[Loaded] = []
         self._by_name: dict[str, ssl.SSLContext] = {}
+        self._renewals = 0
         self._use(self._load(with_password(options)))
         keep_quiet_of_names()
 
@@ -76,6 +77,23 @@ class Credentials:
             engine = self._loaded[0].context.wrap_bio(incoming, outgoing, server_side=True)
         assert isinstance(engine, Engine)  # noqa: S101 - sslobject_class says so
         return engine
+
+    def watch(self) -> Callable[[Engine], str | None]:
+        """What tells the certificate, in PEM form, that a client who connects now is shown.
+
+        None where that is not certain: with keys of two kinds, with a context of somebody else, and if certificates
+        were exchanged since.
+        """
+        began = self._renewals
+
+        def shown(engine: Engine) -> str | None:
+            with self._lock:
+                if self.is_own or self._renewals != began:
+                    return None
+                found = [one.certificates for one in self._loaded if one.context is engine.context]
+            return found[0][0].pem if len(found) == 1 and len(found[0]) == 1 else None
+
+        return shown
 
     def _load(self, options: TLSOptions) -> list[Loaded]:
         loaded: list[Loaded] = []
@@ -108,7 +126,9 @@ class Credentials:
                         engine.context = chosen
             return None
 
-        context.sni_callback = choose
+        # gevent's contexts put something around a callback that knows its own sockets only.
+        basic = next(kind for kind in reversed(type(context).__mro__) if "sni_callback" in vars(kind))
+        basic.sni_callback.__set__(context, choose)  # type: ignore[attr-defined]
 
     def _find(self, name: str) -> ssl.SSLContext:
         """The context for a host name in lower case; a star stands for one label (RFC 6125 6.4.3)."""
@@ -163,6 +183,7 @@ class Credentials:
         fresh = self._load(options)
         authorities = slice(sum(len(pair) if pair.keyfile else 1 for pair in self.options.certificates), None)
         with self._lock:
+            self._renewals += 1
             same_clients = found[authorities] == self._fingerprint[authorities]
             self._use(self._loaded if same_clients and self._exchange(fresh, options) else fresh)
         self._fingerprint = found

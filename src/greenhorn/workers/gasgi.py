@@ -21,7 +21,7 @@ from greenhorn.http.response import error_response
 from greenhorn.net.pace import Pace
 from greenhorn.observe.access import Refusal, Unread
 from greenhorn.tls.entrance import Entrance
-from greenhorn.workers.asgi.acceptor import Acceptor, Door, Manner
+from greenhorn.workers.asgi.acceptor import NEVER, Acceptor, Door, Manner
 from greenhorn.workers.asgi.attended import Attendance
 from greenhorn.workers.asgi.deadlines import Deadlines, sweep
 from greenhorn.workers.asgi.engine import (
@@ -129,6 +129,7 @@ class ASGIWorker(Worker):
             grace=settings.asgi_disconnect_grace_period,
             linger=settings.linger_timeout,
             refuse=self._refuse,
+            counters=self.service.counters,
         )
         self._deadlines = Deadlines(
             first_byte=settings.first_byte_timeout or math.inf,
@@ -150,7 +151,8 @@ class ASGIWorker(Worker):
         }
         manner = Manner(
             most=settings.worker_connections,
-            handshake_timeout=settings.handshake_timeout,
+            first_byte_timeout=settings.first_byte_timeout or None,
+            handshake_timeout=settings.handshake_timeout or NEVER,
             proxy_versions=settings.proxy_protocol,
             proxies=Networks(settings.proxy_allow_ips),
             trusted=Networks(settings.forwarded_allow_ips),
@@ -258,6 +260,8 @@ class ASGIWorker(Worker):
                     connection.shutdown()
             elif connection.is_free and now >= self._farewell_at and not connection.transport.is_closing():
                 connection.shutdown()
+        if now >= self._farewell_at:
+            self._acceptor.say_farewell()
         if now >= self._leave_at or not (state.connections or state.tasks or self._acceptor.arriving):
             self._go()
 
@@ -298,13 +302,17 @@ class ASGIWorker(Worker):
                 for name, value in self._engine.handshakes.default_headers
             ),
         )
-        access = self.service.access
+        access, client = self.service.access, connection.whose
+        if connection.is_free:
+            self.log.info("Invalid request from ip=%s: %d %s", client[0] if client else "unix", status, reason)
         if access is not None and connection.is_free:
-            client = connection.whose
+            environ = {"REMOTE_ADDR": client[0] if client else ""}
+            if connection.encrypted is not None:
+                environ |= connection.encrypted.variables
+            line = connection.opening.lstrip(b"\r\n").partition(b"\r\n")[0].decode("latin-1")
             size = len(answer) - answer.find(b"\r\n\r\n") - 4
-            access.refused(
-                NO_TIMES, {"REMOTE_ADDR": client[0] if client else ""}, Unread("-"), Refusal(str(status), size, reason)
-            )
+            unread = Unread(line if connection.cycle is None else "-")
+            access.refused(NO_TIMES, environ, unread, Refusal(str(status), size, reason))
         return answer
 
     def _note_exception(self, _loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:

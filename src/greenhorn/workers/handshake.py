@@ -17,6 +17,7 @@ HEADER = 5
 VERSIONS = (b"", b"\x03")
 """The first byte of a record's version, if it is there."""
 FAILED = "TLS handshakes failed"
+PLAIN_HERE = "plain HTTP came to an address that speaks https: use https://"
 ABOUT_CLIENTS = ("CERTIFICATE_VERIFY_FAILED", "PEER_DID_NOT_RETURN_A_CERTIFICATE")
 """Why clients are refused that take the handshake for complete (RFC 8446 2) and have sent their request: a connection
 that is closed before that is read is reset, and the client may never see the alert."""
@@ -24,6 +25,15 @@ that is closed before that is read is reset, and the client may never see the al
 
 def shake_hands(connection: Connection, service: Service) -> State:
     """The turn of a connection that is to be encrypted: a step of the handshake, without waiting for the client."""
+    outcome = agree(connection, service)
+    if outcome is not State.ACTIVE:
+        return outcome
+    connection.turn = serve
+    return serve(connection, service)
+
+
+def agree(connection: Connection, service: Service) -> State:
+    """The same without a request behind it, for who reads requests himself: ACTIVE when the handshake is complete."""
     secure = connection.secure
     try:
         if secure is None:
@@ -53,8 +63,7 @@ def shake_hands(connection: Connection, service: Service) -> State:
     connection.socket = secure
     connection.template |= variables
     connection.template["gunicorn.socket"] = secure
-    connection.turn = serve
-    return serve(connection, service)
+    return State.ACTIVE
 
 
 def _is_cut_short(data: bytes) -> bool:
@@ -88,4 +97,4 @@ def _turn_plain_away(connection: Connection, service: Service, data: bytes) -> S
         service.counters.add(FAILED, quiet=True)
         return State.CLOSED
     connection.buffer = data
-    return refuse(connection, service, HTTPError(400, "plain HTTP came to an address that speaks https: use https://"))
+    return refuse(connection, service, HTTPError(400, PLAIN_HERE))

@@ -1,13 +1,13 @@
 """The listening sockets of an ASGI worker: when it accepts, and how many connections it holds."""
 
 import asyncio
-import contextlib
+import math
 import socket
 import ssl
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from greenhorn.errors import HTTPError
 from greenhorn.http.peer import Networks
@@ -19,10 +19,12 @@ from greenhorn.tls.stream import reason_of
 from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.asgi.engine import Engine, Guard
 from greenhorn.workers.asgi.kind import Application
-from greenhorn.workers.asgi.proxied import Peer, take_proxy_header
+from greenhorn.workers.asgi.proxied import Peer, first_byte, take_proxy_header
 from greenhorn.workers.crowd import GAVE_WAY, IDLE_FOR
-from greenhorn.workers.handshake import FAILED
+from greenhorn.workers.handshake import FAILED, HELLO
 
+AN_INSTANT = 0.001
+"""Seconds for a handshake whose time is over: a loop takes no 0."""
 NEVER = 86400.0
 """Seconds that stand for no limit."""
 
@@ -40,8 +42,10 @@ class Manner(NamedTuple):
 
     most: int
     """Connections that are held at once."""
+    first_byte_timeout: float | None
+    """Seconds in which a client has to begin, where something comes before its first request; None for no limit."""
     handshake_timeout: float
-    """Seconds for all that comes before the first request; 0 for no limit."""
+    """Seconds for all that comes before the first request, since then."""
     proxy_versions: str
     proxies: Networks
     """Whose headers of the PROXY protocol are taken."""
@@ -72,6 +76,8 @@ class Acceptor:
         self._ended = False
         self.arriving: set[asyncio.Task[None]] = set()
         """Connections that were accepted and are not taken on yet: their handshakes are under way."""
+        self._silent: dict[asyncio.Task[None], float] = {}
+        """Those of them whose clients have said nothing yet, and since when."""
 
     @property
     def count(self) -> int:
@@ -110,10 +116,16 @@ class Acceptor:
             and (one.is_idle or one.heard_at < heard_before)
             and not one.transport.is_closing()
         ]
-        if not idle:
+        longest = min(idle, key=lambda one: one.heard_at, default=None)
+        silent, since = next(iter(self._silent.items()), (None, math.inf))
+        if silent is not None and since < (longest.heard_at if longest is not None else heard_before):
+            del self._silent[silent]
+            silent.cancel()
+        elif longest is not None:
+            longest.transport.close()
+        else:
             return False
         self._counters.add(GAVE_WAY)
-        min(idle, key=lambda one: one.heard_at).transport.close()
         return True
 
     def _stop(self) -> None:
@@ -133,33 +145,77 @@ class Acceptor:
     async def _welcome(self, sock: socket.socket, peer: Peer, door: Door) -> None:
         """Take a connection on, after what comes before its first request."""
         manner = self._manner
-        seconds = manner.handshake_timeout or NEVER
+        credentials = door.entrance.credentials
         try:
+            if credentials is None and manner.proxy_versions == "off":
+                await self._connect(sock, peer, door, {})
+                return
+            if not await self._hear(sock):
+                sock.close()
+                return
+            ends = self._loop.time() + manner.handshake_timeout
             if manner.proxy_versions != "off":
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(ends):
                     peer = await take_proxy_header(sock, peer, manner.proxy_versions, manner.proxies)
-            await self._connect(sock, peer, door, seconds)
+            if credentials is None:
+                await self._connect(sock, peer, door, {})
+                return
+            async with asyncio.timeout_at(ends):
+                begin = await first_byte(sock)
+            if not begin or begin[0] != HELLO:
+                await self._turn_plain_away(sock, peer, door, begin)
+                return
+            left = max(AN_INSTANT, ends - self._loop.time())
+            await self._connect(sock, peer, door, {"ssl": credentials.context, "ssl_handshake_timeout": left})
         except HTTPError as error:
             self._log.debug("%s: %s", peer[0] if peer else "a unix socket", error.detail)
             sock.close()
         except (OSError, asyncio.CancelledError) as error:
-            if door.entrance.credentials is not None:
+            if credentials is not None:
                 self._tell(peer, error)
             sock.close()
 
-    async def _connect(self, sock: socket.socket, peer: Peer, door: Door, seconds: float) -> None:
+    async def _hear(self, sock: socket.socket) -> bool:
+        """Wait until a client begins; whether it does so before it leaves, and in time."""
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 - a coroutine runs in one
+        self._silent[task] = time.monotonic()
+        try:
+            async with asyncio.timeout(self._manner.first_byte_timeout):
+                return bool(await first_byte(sock))
+        except (OSError, asyncio.CancelledError):  # TimeoutError is one
+            return False
+        finally:
+            self._silent.pop(task, None)
+
+    async def _turn_plain_away(self, sock: socket.socket, peer: Peer, door: Door, begin: bytes) -> None:
+        """Answer who speaks HTTP where TLS is spoken; whatever else it is gets nothing."""
+        if begin.isalpha():
+            await self._connect(sock, peer, door, {}, is_misplaced=True)
+        else:
+            self._counters.add(FAILED, quiet=True)
+            sock.close()
+
+    async def _connect(
+        self, sock: socket.socket, peer: Peer, door: Door, secured: dict[str, Any], *, is_misplaced: bool = False
+    ) -> None:
+        """Let the engine have a connection; `secured` is what a loop has to know to encrypt it."""
         enter = door.enter[peer is None or peer[0] in self._manner.trusted]
         client = (peer[0], int(peer[1])) if peer is not None else None
-        engine = self._engine
+        engine, credentials = self._engine, door.entrance.credentials
+        shown = credentials.watch() if secured and credentials is not None else None
 
         def make() -> Guard:
-            return engine.protocol(engine, enter, client)
+            made = engine.protocol(engine, enter, client, shown)
+            made.is_misplaced = is_misplaced
+            return made
 
-        credentials = door.entrance.credentials
-        if credentials is None:
-            await self._loop.connect_accepted_socket(make, sock)
-        else:
-            await self._loop.connect_accepted_socket(make, sock, ssl=credentials.context, ssl_handshake_timeout=seconds)
+        await self._loop.connect_accepted_socket(make, sock, **secured)
+
+    def say_farewell(self) -> None:
+        """End the connections whose clients have not begun."""
+        for task in list(self._silent):
+            task.cancel()
 
     def _tell(self, peer: Peer, error: BaseException) -> None:
         """Note a handshake that fails: scanners do little else, but a certificate that is refused is somebody's."""
@@ -168,5 +224,5 @@ class Acceptor:
         if isinstance(error, ssl.SSLCertVerificationError):
             self._log.info("The client certificate from %s is refused: %s", name, reason_of(error))
         else:
-            with contextlib.suppress(Exception):
-                self._log.debug("a TLS handshake with %s fails: %s", name, error)
+            why = reason_of(error) if isinstance(error, Exception) else "the worker leaves"
+            self._log.debug("a TLS handshake with %s fails: %s", name, why)

@@ -12,6 +12,7 @@ from greenhorn.http.head import RequestHead
 from greenhorn.observe.access import AccessLog, Refusal
 from greenhorn.observe.lines import field_key
 from greenhorn.observe.logger import Logger
+from greenhorn.workers.asgi.encrypted import variables_of
 from greenhorn.workers.asgi.intake import REASON, REFUSED, TakeIn, refuse
 from greenhorn.workers.asgi.kind import Application, Message, Receive, Scope, Send
 from greenhorn.workers.hooked import Hook, Request
@@ -258,6 +259,7 @@ def environ_of(scope: Scope, head: RequestHead) -> dict[str, Any]:
     client = scope.get("client")
     environ: dict[str, Any] = {
         **head.fields,
+        **variables_of(scope),
         "REQUEST_METHOD": head.method,
         "RAW_URI": head.target,
         "PATH_INFO": head.path,

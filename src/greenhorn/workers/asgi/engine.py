@@ -18,8 +18,12 @@ from uvicorn.server import ServerState
 from greenhorn.errors import ConfigError, HTTPError
 from greenhorn.http.head import Limits
 from greenhorn.net.pace import Patience
+from greenhorn.observe.counters import Counters
+from greenhorn.workers.asgi.encrypted import Encrypted, Shown
 from greenhorn.workers.asgi.intake import REFUSED, announced, refuse, size_of_head
 from greenhorn.workers.asgi.kind import Application, Receive, Scope, Send
+from greenhorn.workers.handshake import PLAIN_HERE
+from greenhorn.workers.serve import TLS_HELLO, TLS_HERE
 
 OLDEST = (0, 34)
 """The oldest version of uvicorn whose protocols are made and asked as they are here."""
@@ -31,6 +35,8 @@ HEAD_TOO_LARGE = "the head is larger than limit_request_head, or all of its fiel
 LEAVING = HTTPError(503, "the server is about to leave")
 LINGERING = 65536
 """Bytes that are thrown away at most of a client that has its answer and goes on to send."""
+OPENING = 512
+"""Bytes of a request's beginning that are kept to be told, at most."""
 Refuse = Callable[["Guard", int, str], bytes]
 """Makes the answer to what is refused, with a status and the reason, and writes it down, unless there is a request to
 which that happens: then its own line tells."""
@@ -108,6 +114,7 @@ class Engine:
     linger: float
     """Seconds in which a client that is turned away can take its answer."""
     refuse: Refuse
+    counters: Counters
     handshakes: ServerState = field(default_factory=ServerState)
     """The same state, for WebSockets: their handshake must not say that the connection closes."""
 
@@ -132,7 +139,7 @@ class Guard(asyncio.Protocol):
     """The part of a connection's protocol that is ours, in front of one of uvicorn's; its attributes are used here.
 
     `enter` is what requests go through, up to the application. `client` is whose connection it is: address and port,
-    or None for a unix socket.
+    or None for a unix socket. `shown` tells the certificate that it was shown, where there is one.
     """
 
     cycle: Any
@@ -147,7 +154,9 @@ class Guard(asyncio.Protocol):
     feed: Callable[[bytes], None]
     """What uvicorn does with what has come."""
 
-    def __init__(self, engine: Engine, enter: Application, client: tuple[str, int] | None) -> None:
+    def __init__(
+        self, engine: Engine, enter: Application, client: tuple[str, int] | None, shown: Shown | None = None
+    ) -> None:
         behind: Any = super()  # one of uvicorn's
         behind.__init__(config=engine.config, server_state=engine.state, app_state=engine.app_state, _loop=engine.loop)
         self.engine = engine
@@ -166,6 +175,13 @@ class Guard(asyncio.Protocol):
         """What runs the application for the request."""
         self.since = 0.0
         """Since when."""
+        self.encrypted: Encrypted | None = None
+        """What is known of its TLS."""
+        self.is_misplaced = False
+        """Whether it came without TLS to where that is spoken."""
+        self.opening = b""
+        """How its first request begins."""
+        self._shown = shown
         self._enter = enter
         self._upgraded = False
         self._lingers = False
@@ -196,10 +212,21 @@ class Guard(asyncio.Protocol):
         self.since = self.heard_at
         return self._enter(scope, receive, send)
 
+    def _run_encrypted(self, scope: Scope, receive: Receive, send: Send) -> Any:
+        assert self.encrypted is not None  # noqa: S101 - that is why this is run
+        self.encrypted.tell(scope)
+        return self._run(scope, receive, send)
+
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Take the connection on."""
         super().connection_made(transport)
         self.client = self.whose
+        if self._shown is not None:
+            try:
+                self.encrypted = Encrypted(transport.get_extra_info("ssl_object"), self._shown)
+            except ValueError:  # a certificate that is believed, and cannot be read
+                self.transport.abort()
+            self.app = self._run_encrypted
         address = transport.get_extra_info("sockname")
         if isinstance(address, str):  # older versions have no server there
             self.server = (address, None)
@@ -215,6 +242,11 @@ class Guard(asyncio.Protocol):
         elif self._ends:
             pass
         elif cycle is None or cycle.response_complete:
+            if cycle is None:
+                self.opening = (self.opening + data[:OPENING])[:OPENING]
+                if self.is_misplaced:
+                    self.turn_away(400, PLAIN_HERE)
+                    return
             size = len(data) + (self.received if self.head_since else 0)
             self.feed(data)
             if self.cycle is not cycle:
@@ -320,6 +352,10 @@ class Guard(asyncio.Protocol):
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP, after what stood before it; uvicorn calls it."""
+        if self.cycle is None and TLS_HELLO.startswith(self.opening[:2]) and self.encrypted is None:
+            self.engine.counters.add(TLS_HERE)
+            self.transport.close()
+            return
         reason = msg.rstrip(".").lower()
         if self.is_free or self.cycle.more_body:
             self.turn_away(400, reason)
@@ -339,6 +375,8 @@ class Guard(asyncio.Protocol):
 
         def run(scope: Scope, receive: Receive, send: Send) -> Any:
             scope["client"] = client
+            if self.encrypted is not None:
+                self.encrypted.tell(scope)
             return enter(scope, receive, send) if engine.open else refuse(scope, send, LEAVING)
 
         made.app = run

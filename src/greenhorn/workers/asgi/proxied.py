@@ -1,4 +1,4 @@
-"""Headers of the PROXY protocol, taken off a connection before anything else reads it."""
+"""What is looked at before anything else reads a connection: its first byte, and headers of the PROXY protocol."""
 
 import asyncio
 import contextlib
@@ -44,6 +44,15 @@ async def _peek(sock: socket.socket, versions: str) -> ProxyHeader:
             if len(data) == seen:
                 await asyncio.sleep(PAUSE)  # what was looked at only stays readable
             seen = len(data)
+
+
+async def first_byte(sock: socket.socket) -> bytes:
+    """The byte with which a client begins, which stays in the kernel; empty if it leaves instead. Raises `OSError`."""
+    while True:
+        try:
+            return sock.recv(1, socket.MSG_PEEK)
+        except BlockingIOError:
+            await _readable(sock)
 
 
 async def _readable(sock: socket.socket) -> None:
