@@ -186,7 +186,8 @@ def test_usr2_to_the_worker_tells_what_is_in_flight(native: Callable[..., Server
     assert answer.read() == b"begun done"
 
 
-def test_the_proxy_protocol_is_refused_at_the_start_in_one_line(server: StartServer):
-    site = server("flask_app:app", *K, "--proxy-protocol", "v1", ready=False)
-    assert site.wait() != 0
-    assert "proxy_protocol: the worker class tornado does not know it; use gthread" in site.log()
+def test_the_proxy_protocol_tells_handlers_the_client(native: Callable[..., Server]):
+    site = native("--proxy-protocol", "v1")
+    assert told(site, b"PROXY TCP4 192.0.2.1 198.51.100.2 51000 443\r\n" + LAST)["client"] == "192.0.2.1"
+    assert told(site)["client"] == "127.0.0.1"
+    assert site.request(b"PROXY nonsense\r\n\r\n").status == 400

@@ -58,12 +58,12 @@ def exchange(connection: Connection, service: Service) -> State:
     try:
         respond(service.app, environ, response)
     except BaseException as error:  # noqa: BLE001 - it is logged
-        outcome = break_off(connection, service, response, environ, error)
+        outcome = break_off(connection, head, service, response, environ, error)
         if outcome is not None:
             return outcome
         failed = True
     else:
-        if service.timed and was_ended(connection, service):
+        if service.timed and was_ended(connection, head, service):
             return State.CLOSED
     if response.complaint is not None:
         service.log.warning("%s %s: %s", head.method, head.target, response.complaint)
@@ -80,12 +80,19 @@ def exchange(connection: Connection, service: Service) -> State:
 
 
 def break_off(
-    connection: Connection, service: Service, response: Response, environ: Environ, error: BaseException
+    connection: Connection,
+    head: RequestHead,
+    service: Service,
+    response: Response,
+    environ: Environ,
+    error: BaseException,
 ) -> State | None:
-    """What becomes of a connection whose answer came to no good end; None if the rest of it can still leave."""
-    head = connection.head
+    """What becomes of a connection whose answer came to no good end; None if the rest of it can still leave.
+
+    `head` is what was asked for, which a connection that was ended meanwhile does not know any more.
+    """
     if isinstance(error, (ClientGone, StorageError)):
-        if not was_ended(connection, service):
+        if not was_ended(connection, head, service):
             tell_loss(error, head, service)
             if service.access is not None:
                 service.access.answered(connection, environ, head, response)
@@ -93,7 +100,7 @@ def break_off(
             connection.reset()  # an orderly end would pass for the end of the answer
         return State.CLOSED
     refusal = judge(error, head, service)
-    if service.timed and was_ended(connection, service):
+    if service.timed and was_ended(connection, head, service):
         return State.CLOSED
     if not response.head_sent:
         return refuse(connection, service, refusal, told=True, environ=environ)
@@ -105,11 +112,10 @@ def break_off(
     return State.CLOSED
 
 
-def was_ended(connection: Connection, service: Service) -> bool:
+def was_ended(connection: Connection, head: RequestHead, service: Service) -> bool:
     """Whether the poller's thread has ended the request, which took too long; if not, it cannot any more."""
     if connection.claim is None or connection.claim.end():
         return False
-    head = connection.head
     service.log.info("%s %s came to its end after all", head.method, head.target)
     return True
 

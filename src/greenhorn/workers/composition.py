@@ -24,7 +24,8 @@ from greenhorn.observe.request_id import RequestIds
 from greenhorn.observe.routed import RoutedLog
 from greenhorn.tls.entrance import Entrance
 from greenhorn.workers.hooked import stand_in
-from greenhorn.workers.reception import Reception
+from greenhorn.workers.reception import Reception, first_turn
+from greenhorn.workers.serve import Turn
 from greenhorn.workers.service import Service
 from greenhorn.wsgi.environ import Environ, environ_template
 
@@ -172,8 +173,9 @@ def reception(
     kept: Buffers,
     log: Logger,
     is_ready: Callable[[], bool],
+    choose: Callable[[Entrance], Turn] = first_turn,
 ) -> Reception:
-    """What makes a connection of what is accepted."""
+    """What makes a connection of what is accepted; `choose` says what its first turn is."""
     dropped = DroppedNames(log)
     return Reception(
         listeners,
@@ -183,6 +185,7 @@ def reception(
         trusted=Networks(settings.forwarded_allow_ips),
         names={trusted: field_names(settings, dropped, trusted=trusted) for trusted in (False, True)},
         proxied=settings.proxy_protocol != "off",
+        first_turn=choose,
     )
 
 

@@ -1,7 +1,6 @@
 """Requests on Tornado's HTTP server: WSGI applications in threads, and applications of Tornado's own in its loop."""
 
 import asyncio
-import errno
 import math
 import socket
 import time
@@ -22,17 +21,18 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.listener import Listener
 from greenhorn.net.state import ARMED, State
 from greenhorn.workers import inflight
-from greenhorn.workers.accepting import ACCEPTS, OUT_OF_DESCRIPTORS, PAUSE, Doorkeeper
+from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
 from greenhorn.workers.crowd import GAVE_WAY, dispensable
 from greenhorn.workers.deadlines import TOLD, departure, expired
 from greenhorn.workers.loading import Application
+from greenhorn.workers.on_tornado.arrivals import Arrivals, first_turn
 from greenhorn.workers.on_tornado.front import Front, WSGIEngine
 from greenhorn.workers.on_tornado.loggers import adopt_loggers
 from greenhorn.workers.on_tornado.native import NativeEngine
-from greenhorn.workers.on_tornado.streams import wrap
+from greenhorn.workers.on_tornado.streams import Watched
 from greenhorn.workers.on_tornado.visitor import Visitor
 from greenhorn.workers.pool import Pool
 from greenhorn.workers.serve import refuse, tell_end
@@ -88,14 +88,15 @@ class TornadoWorker(Worker):
     def init(self) -> None:
         """Make Tornado's server, and the threads of a WSGI application; raises `ConfigError`."""
         settings, service = self.settings, self.service
-        if settings.proxy_protocol != "off":
-            raise ConfigError("proxy_protocol: the worker class tornado does not know it; use gthread")
         if settings.stream_request_body:
             self.log.warning("stream_request_body: the worker class tornado collects the bodies for WSGI applications")
         self.visitors: dict[Connection, Visitor] = {}
         self._paces = paces(settings)
         self._buffers = buffers(settings, service.allotment)
-        self._reception = reception(settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready)
+        self._reception = reception(
+            settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready, first_turn
+        )
+        self._arrivals = Arrivals(self._loop, service, self._paces, self._hand_over, self._leave_if_last)
         self._spare = Spare(lambda _: None, self._give_up, settings.queue_timeout)
         self.pool: Pool[Connection] = Pool(settings.threads, self.work, self._spare.call)
         self._exchange = exchange if self.attendance is None else self.attendance.exchange
@@ -138,8 +139,8 @@ class TornadoWorker(Worker):
         if self.alive:  # nobody has said already that it is to leave
             loop.start()
         self._ticking.stop()
-        for visitor in list(self.visitors.values()):
-            visitor.stream.close()
+        for connection in (*self.visitors, *self._arrivals.waiting):
+            self._close(connection)
         if not self._is_native:
             self._spare.stop()
             self.pool.stop(max(0.0, self._leave_at - time.monotonic()))
@@ -171,37 +172,46 @@ class TornadoWorker(Worker):
             self._asyncio_loop.call_later(PAUSE, self._listen)
 
     def _is_full(self) -> bool:
-        return len(self.visitors) >= self.settings.worker_connections and not self.service.draining
+        count = len(self.visitors) + len(self._arrivals.waiting)
+        return count >= self.settings.worker_connections and not self.service.draining
 
     def _make_room(self) -> bool:
         """Close the connection that can be done without most easily; whether there was one."""
-        waiting = [visitor for visitor in self.visitors.values() if visitor.state in ARMED]
+        waiting = [each for each in (*self.visitors, *self._arrivals.waiting) if each.state in ARMED]
         for connection in dispensable(waiting, self._paces, time.monotonic()):
             self.service.counters.add(GAVE_WAY)
-            self._close(self.visitors[connection])
+            self._close(connection)
             return True
         return False
 
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
-        entrance = self.spoken[self.listeners.index(listener)]
-        context = entrance.credentials.context if entrance.credentials is not None else None
+        self._arrivals.take_in(self._reception.welcome(listener, sock, peer))
+
+    def _hand_over(self, connection: Connection) -> None:
+        """Let Tornado read the requests of a connection."""
+        sock: Any = connection.socket
         try:
-            stream = wrap(sock, context, self._most_unread)
-        except OSError as error:
-            sock.close()
-            if error.errno in OUT_OF_DESCRIPTORS or error.errno == errno.ENOMEM:
-                raise
+            stream = Watched(sock, connection.secure, connection.buffer, self._most_unread)
+        except OSError:
+            connection.close()
+            self._leave_if_last()
             return  # it left at once
-        visitor = Visitor(stream, peer, self._buffers, self._paces, self.service, self._forget)
-        self._reception.equip(visitor, listener, stream.socket)
+        visitor = Visitor(stream, connection, self._buffers, self._paces, self.service, self._forget)
         self.visitors[visitor] = visitor
+        peer = connection.peer
         self._server.handle_stream(stream, (peer[0], int(peer[1])) if peer else ("",))
-        visitor.shake_hands()
 
     def _forget(self, visitor: Visitor) -> None:
         self.visitors.pop(visitor, None)  # it may have been left to a thread before
-        if self.service.draining and not self.visitors:
+        self._leave_if_last()
+
+    def _leave_if_last(self) -> None:
+        if self.service.draining and not self._is_busy:
             self._loop.add_callback(self._tick)
+
+    @property
+    def _is_busy(self) -> bool:
+        return bool(self.visitors or self._arrivals.waiting)
 
     # What threads do.
 
@@ -246,11 +256,11 @@ class TornadoWorker(Worker):
         if complaint := self.wear.complaint(now):
             self.ask_exchange(complaint)
         self.service.counters.tell(self.log, now)
-        if self.service.draining and (not self.visitors or now >= self._leave_at):
+        if self.service.draining and (not self._is_busy or now >= self._leave_at):
             self._loop.stop()
 
     def _sweep(self, now: float) -> None:
-        waiting: dict[Connection, bool] = {}
+        waiting = dict(self._arrivals.waiting)
         for visitor in self.visitors.values():
             if visitor.state in (State.BODY, State.FLUSH):
                 pace = self._paces[visitor.state]
@@ -262,7 +272,7 @@ class TornadoWorker(Worker):
             if visitor.state in ARMED:
                 waiting[visitor] = True
         for connection, state in expired(waiting, self._paces, now, farewell=now >= self._farewell_at):
-            self._expire(self.visitors[connection], state)
+            self._expire(connection, state)
 
     def _watch_writing(self, visitor: Visitor, now: float) -> None:
         """Close the connection of a client that does not read what Tornado's application has sent it."""
@@ -274,16 +284,21 @@ class TornadoWorker(Worker):
             visitor.reset()
             visitor.stream.close()
 
-    def _expire(self, visitor: Visitor, state: State) -> None:
-        if state in TOLD:
+    def _expire(self, connection: Connection, state: State) -> None:
+        visitor = self.visitors.get(connection)
+        if visitor is not None and state in TOLD:
             visitor.settle(refuse(visitor, self.service, TOLD[state]))
             return
-        self._close(visitor)
+        self._close(connection)
 
-    def _close(self, visitor: Visitor) -> None:
-        if visitor.state is State.FLUSH:
-            visitor.reset()
-        visitor.stream.close()
+    def _close(self, connection: Connection) -> None:
+        if connection.state is State.FLUSH:
+            connection.reset()
+        visitor = self.visitors.get(connection)
+        if visitor is not None:
+            visitor.stream.close()
+        else:
+            self._arrivals.close(connection)
 
     def _end_overdue(self, now: float) -> None:
         for request in inflight.overdue(self.pool, self.settings.request_timeout, now):

@@ -19,7 +19,7 @@ class Reception:
     """Makes connections of what was accepted. Poller's thread.
 
     `entrances` says what is spoken at each of the `listeners`, `names` which field names a peer may use, by whether it
-    is in `trusted`. With `proxied` a header of the PROXY protocol comes first.
+    is in `trusted`. With `proxied` a header of the PROXY protocol comes first; the turn behind it `first_turn` chooses.
     """
 
     def __init__(
@@ -32,6 +32,7 @@ class Reception:
         trusted: Networks,
         names: dict[bool, FieldNames],
         proxied: bool,
+        first_turn: Callable[[Entrance], Turn],
     ) -> None:
         self._entrances = {listener.fd: one for listener, one in zip(listeners, entrances, strict=True)}
         self._templates = {listener.fd: template(listener) for listener in listeners}
@@ -39,27 +40,24 @@ class Reception:
         self._trusted = trusted
         self._names = names
         self._proxied = proxied
+        self._first_turn = first_turn
 
     def welcome(self, listener: Listener, sock: socket, peer: tuple[str, str] | None) -> Connection:
         """The connection of `peer`, which came in at `listener`."""
-        connection = Connection(sock, peer, _first_turn(self._entrances[listener.fd]), self._buffers)
+        connection = Connection(sock, peer, self._first_turn(self._entrances[listener.fd]), self._buffers)
         if self._proxied:
             connection.turn = read_proxy
-        self.equip(connection, listener, sock)
-        return connection
-
-    def equip(self, connection: Connection, listener: Listener, sock: socket) -> None:
-        """Give a connection that came in at `listener` what its requests have in common; `sock` is what they see."""
-        peer = connection.peer
         connection.entrance = self._entrances[listener.fd]
         connection.template = connection_template(
             self._templates[listener.fd], peer, sock, connection.client_disconnected
         )
         connection.trusted = peer is None or peer[0] in self._trusted
         connection.names = self._names[connection.trusted]
+        return connection
 
 
-def _first_turn(entrance: Entrance) -> Turn:
+def first_turn(entrance: Entrance) -> Turn:
+    """The turn of a new connection where nothing comes before what is spoken at an address."""
     if entrance.credentials is not None:
         return shake_hands
     return redirect if entrance.redirect else serve

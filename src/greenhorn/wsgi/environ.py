@@ -12,6 +12,8 @@ Environ = dict[str, Any]
 
 PEER_ADDR = "greenhorn.peer_addr"
 """Who is at the other end of the socket, where that is not the client: (address, port), or None for a unix socket."""
+CLIENT_DISCONNECTED = ("greenhorn.client_disconnected", "waitress.client_disconnected")
+"""The keys of what tells whether the client waits no more."""
 PREFIX = "greenhorn.forwarded_prefix"
 """What of SCRIPT_NAME a proxy has cut off the path already."""
 
@@ -72,8 +74,7 @@ def connection_template(
     """
     own: Environ = {
         "gunicorn.socket": sock,
-        "greenhorn.client_disconnected": client_disconnected,
-        "waitress.client_disconnected": client_disconnected,
+        **dict.fromkeys(CLIENT_DISCONNECTED, client_disconnected),
     }
     if peer is not None:
         own["REMOTE_ADDR"], own["REMOTE_PORT"] = peer

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 from tornado import httputil
 from tornado.http1connection import HTTP1Connection
@@ -12,9 +12,7 @@ from greenhorn.http.head import RequestHead, parse_head
 from greenhorn.http.response import CONTINUE
 from greenhorn.net.spool import Spool
 from greenhorn.net.state import State
-from greenhorn.tls.stream import Engine
-from greenhorn.tls.variables import connection_variables
-from greenhorn.workers.on_tornado.streams import Watched, WatchedTLS
+from greenhorn.workers.on_tornado.streams import Watched
 from greenhorn.workers.on_tornado.visitor import Visitor
 from greenhorn.workers.redirect import send_elsewhere
 from greenhorn.workers.serve import refuse, store
@@ -85,8 +83,6 @@ class Visit(httputil.HTTPMessageDelegate):
         visitor.read_at = time.monotonic()
         visitor.await_body()
         try:
-            if isinstance(visitor.stream, WatchedTLS) and "SSL_PROTOCOL" not in visitor.template:
-                visitor.template |= connection_variables(cast("Engine", visitor.stream.socket))
             visitor.head = head = read_head(start_line, headers, expected, visitor, service)
             if service.limits.body and (head.length or 0) > service.limits.body:
                 raise HTTPError(413, "the body is larger than limit_request_body")  # noqa: TRY301 - one way to refuse

@@ -107,6 +107,8 @@ class NativeEngine:
         exchange = visitor.exchange
         context: Any = exchange.context
         context.protocol = environ["wsgi.url_scheme"]
+        if visitor.secure is not None:
+            context.tls = {name: value for name, value in environ.items() if name.startswith(("SSL_", "HTTPS"))}
         if environ["REMOTE_ADDR"]:
             context.remote_ip = environ["REMOTE_ADDR"]
         answer = NativeAnswer()

@@ -3,13 +3,15 @@
 import contextlib
 import os
 import socket
-import ssl
 import threading
 from asyncio import AbstractEventLoop
 from collections import deque
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
-from tornado.iostream import IOStream, SSLIOStream, StreamClosedError
+from tornado.iostream import IOStream, StreamClosedError
+
+from greenhorn.tls.stream import SecureSocket
+from greenhorn.workers.serve import TLS_HELLO
 
 MOST_UNSENT = 262144
 """Bytes of an answer that wait in Tornado's buffer; what is beyond waits where it came from."""
@@ -24,24 +26,57 @@ class Watcher(Protocol):
     def on_room(self) -> None:
         """The client's system took something."""
 
+    def on_stranger(self) -> None:
+        """The client speaks TLS where that is not spoken; the stream ends."""
+
     def on_end(self) -> None:
         """The stream is closed."""
 
 
 class Watched(IOStream):
-    """A stream over a plain connection. `watcher` is set before anything is read."""
+    """A stream over a connection, encrypted if `secure` says how; `waiting` are bytes that were read of it already.
+
+    At most `most` bytes may wait to be read. `watcher` is set before anything is read.
+    """
 
     watcher: Watcher
     sent = 0
     """Bytes that the kernel took so far."""
+    received = 0
+    """Bytes that have come so far."""
     abrupt = False
     """Whether the end is a reset, so that no goodbye is said."""
 
+    def __init__(self, sock: socket.socket, secure: SecureSocket | None, waiting: bytes, most: int | None) -> None:
+        self.secure = secure
+        self._waiting = waiting
+        super().__init__(cast("socket.socket", sock if secure is None else secure), max_buffer_size=most)
+
     def read_from_fd(self, buf: bytearray | memoryview) -> int | None:
         """As IOStream does."""
-        count = super().read_from_fd(buf)
+        is_raw = self.secure is None and not self._waiting
+        count = super().read_from_fd(buf) if is_raw else self._take(buf)
         if count:
+            if not self.received and self.secure is None and TLS_HELLO.startswith(bytes(buf[: min(2, count)])):
+                self.watcher.on_stranger()
+                raise ConnectionAbortedError("the client speaks TLS")
+            self.received += count
             self.watcher.on_bytes()
+        return count
+
+    def _take(self, buf: bytearray | memoryview) -> int | None:
+        """Read what was decrypted, of which there may be more than there is room for."""
+        data = self._waiting
+        if not data:
+            try:
+                data = self.socket.recv(len(buf))
+            except BlockingIOError:
+                if self.secure is not None and self.secure.is_within_record:
+                    self.watcher.on_bytes()
+                return None
+        count = min(len(buf), len(data))
+        buf[:count] = data[:count]
+        self._waiting = data[count:]
         return count
 
     def write_to_fd(self, data: memoryview) -> int:
@@ -51,49 +86,23 @@ class Watched(IOStream):
         return count
 
     def close_fd(self) -> None:
-        """As IOStream does, but a connection with TLS does not end without a goodbye."""
-        if not self.abrupt:
-            self.say_goodbye()
+        """As IOStream does; what speaks TLS says goodbye, unless the client is not to take what it has for all."""
+        if self.abrupt and self.secure is not None:
+            self.secure.abandon()
         super().close_fd()
         self.watcher.on_end()
 
     def set_nodelay(self, value: bool) -> None:
         """Do nothing: what leaves later than the piece before it must not wait for that to be acknowledged."""
 
-    def say_goodbye(self) -> None:
-        """Tell the client, where there is a way to without ending the connection, that nothing more comes."""
-
     def end_sending(self) -> None:
         """Tell the client that nothing more comes."""
         with contextlib.suppress(OSError):
             self.socket.shutdown(socket.SHUT_WR)
 
-
-class WatchedTLS(Watched, SSLIOStream):
-    """A stream over a connection with TLS."""
-
-    said_goodbye = False
-
-    def say_goodbye(self) -> None:
-        """Send the alert that ends a stream in order (RFC 8446 6.1); the client's own is not waited for."""
-        if not self.said_goodbye:
-            self.said_goodbye = True
-            # ValueError: there was no handshake. SSLWantReadError: it is sent, and the answer is not here.
-            with contextlib.suppress(OSError, ValueError):
-                self.socket.unwrap()
-
-    def end_sending(self) -> None:
-        """Say goodbye: what the client has still to say can be read."""
-        self.say_goodbye()
-
-
-def wrap(sock: socket.socket, context: ssl.SSLContext | None, most: int | None) -> Watched:
-    """The stream of a connection that was accepted; `most` bytes of it may wait to be read. Raises `OSError`."""
-    if context is None:
-        return Watched(sock, max_buffer_size=most)
-    secure = context.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
-    secure.server_name = None  # type: ignore[attr-defined]  # nobody tells of clients that name none
-    return WatchedTLS(secure, max_buffer_size=most)
+    def _is_connreset(self, exc: BaseException) -> bool:
+        """Take it for the client's doing as well if what comes is no TLS."""
+        return isinstance(exc, ConnectionError) or super()._is_connreset(exc)
 
 
 class Sink:

@@ -3,7 +3,6 @@
 import asyncio
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
 
 from tornado.http1connection import HTTP1Connection
 from tornado.iostream import StreamClosedError
@@ -13,10 +12,10 @@ from greenhorn.net.connection import Connection
 from greenhorn.net.kernel import unacknowledged
 from greenhorn.net.pace import Buffers, Pace
 from greenhorn.net.state import State
-from greenhorn.workers.handshake import tell_failure
-from greenhorn.workers.on_tornado.streams import Sink, Watched, WatchedTLS
-from greenhorn.workers.serve import LINGER_BYTES, serve
+from greenhorn.workers.on_tornado.streams import Sink, Watched
+from greenhorn.workers.serve import LINGER_BYTES, TLS_HERE, serve
 from greenhorn.workers.service import Service
+from greenhorn.wsgi.environ import CLIENT_DISCONNECTED
 
 GOING_AWAY = b"\x88\x02\x03\xe9"
 """A WebSocket's frame that closes it with the code 1001 (RFC 6455 5.5.1, 7.4.1)."""
@@ -28,6 +27,7 @@ class Visitor(Connection):
 
     The loop's thread owns it, but for the time in which a thread of the pool has a whole request of it. A deadline of
     the states in which the client has the move is on the monotonic clock; `on_gone` is called at its end.
+    `arrived` is the connection before Tornado had it.
     """
 
     __slots__ = (
@@ -49,7 +49,7 @@ class Visitor(Connection):
     def __init__(
         self,
         stream: Watched,
-        peer: tuple[str, str] | None,
+        arrived: Connection,
         buffers: Buffers,
         paces: Mapping[State, Pace],
         service: Service,
@@ -57,7 +57,7 @@ class Visitor(Connection):
     ) -> None:
         self.stream = stream
         self.sink = Sink(stream, asyncio.get_running_loop())
-        super().__init__(self.sink, peer, serve, buffers)  # type: ignore[arg-type]  # it has the shape of a socket
+        super().__init__(self.sink, arrived.peer, serve, buffers)  # type: ignore[arg-type]  # it has the shape of a socket
         stream.watcher = self
         self.exchange: HTTP1Connection
         """Tornado's view of the request that is awaited, read or answered."""
@@ -78,7 +78,10 @@ class Visitor(Connection):
         self._paces = paces
         self._service = service
         self._on_gone = on_gone
-        self._move(State.HANDSHAKE if self._is_secure else State.NEW)
+        self.secure = stream.secure
+        self.entrance, self.trusted, self.names = arrived.entrance, arrived.trusted, arrived.names
+        self.template = {**arrived.template, **dict.fromkeys(CLIENT_DISCONNECTED, self.client_disconnected)}
+        self._move(State.NEW)
 
     # What the stream tells.
 
@@ -103,13 +106,16 @@ class Visitor(Connection):
             after, self._after = self._after, None
             self._go(after)
 
+    def on_stranger(self) -> None:
+        """Count a client that speaks TLS where that is not spoken."""
+        self._service.counters.add(TLS_HERE)
+
     def on_end(self) -> None:
         """Take note that the client is gone; what a thread has of it stays until that comes back."""
         self.gone = True
         self.sink.end()
-        failure = self.stream.error
-        if self.state is State.HANDSHAKE and isinstance(failure, OSError):
-            tell_failure(self, self._service, failure)
+        if self.stream.error is not None:
+            self._service.log.debug("a client is gone: %s", self.stream.error)
         if self.on_end_of_native is not None:
             told, self.on_end_of_native = self.on_end_of_native, None
             told()
@@ -123,16 +129,6 @@ class Visitor(Connection):
             self._on_gone(self)
 
     # From request to request. Loop's thread.
-
-    def shake_hands(self) -> None:
-        """Wait for a handshake of TLS before the time of the first request begins."""
-        if isinstance(self.stream, WatchedTLS):
-            handshake = asyncio.ensure_future(self.stream.wait_for_handshake())
-            handshake.add_done_callback(self._note_handshake)
-
-    def _note_handshake(self, handshake: "asyncio.Future[Any]") -> None:
-        if handshake.exception() is None and self.state is State.HANDSHAKE:
-            self._move(State.NEW)
 
     def await_request(self, exchange: HTTP1Connection) -> None:
         """Wait for the first or next request."""
@@ -164,7 +160,7 @@ class Visitor(Connection):
             self._flush()
         else:
             # Who speaks TLS says goodbye, too, and would get a reset for it.
-            self._after = State.LINGER if outcome is State.CLOSED and self._is_secure else outcome
+            self._after = State.LINGER if outcome is State.CLOSED and self.secure is not None else outcome
             if self.sink.unsent:
                 self._flush()
             else:
@@ -190,10 +186,6 @@ class Visitor(Connection):
             self._move(State.FLUSH)
         if not self.sink.unsent:
             asyncio.get_running_loop().call_soon(self.on_room)
-
-    @property
-    def _is_secure(self) -> bool:
-        return isinstance(self.stream, WatchedTLS)
 
     def _go(self, after: State) -> None:
         if self.stream.closed():
@@ -260,7 +252,8 @@ class Visitor(Connection):
             self.waits = False
 
     def _known(self) -> int:
-        return self.stream.sent - unacknowledged(self.sink)  # type: ignore[arg-type]  # it has a descriptor
+        known = self.stream.sent - unacknowledged(self.sink)  # type: ignore[arg-type]  # it has a descriptor
+        return known + self.secure.underway if self.secure is not None else known
 
     def cut(self, *, abruptly: bool) -> None:
         """End it under the hands of the thread that works on a request of it. Loop's thread."""
