@@ -15,11 +15,8 @@ from integration.staging import Theatre, theatre
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests of modules that ask for it once for each worker class."""
-    mark = metafunc.definition.get_closest_marker("every_kind")
-    if "kind" in metafunc.fixturenames and mark is not None:
-        names = [name for name in kinds.chosen() if name in (mark.args or kinds.WSGI)]
-        metafunc.parametrize("kind", names, indirect=True, scope="module")
+    """Run the tests that ask for it once for each worker class."""
+    kinds.run_over(metafunc)
 
 
 @pytest.fixture(scope="module")
@@ -30,12 +27,7 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(autouse=True)
 def _leave_out_what_differs(request: pytest.FixtureRequest) -> None:
-    if "kind" in request.fixturenames:
-        kind = request.getfixturevalue("kind")
-        for mark in request.node.iter_markers("differs"):
-            only = mark.kwargs["only"]
-            if kind in mark.args and (not only or any(text in request.node.name for text in only)):
-                pytest.skip(f"{kind} differs by nature: {mark.kwargs['row']}")
+    kinds.leave_out(request)
 
 
 @pytest.fixture
@@ -46,25 +38,14 @@ def server(tmp_path: Path, kind: str) -> Iterator[StartServer]:
     behind: no process, no listening port, no socket path, no temporary file, no traceback in the log.
     """
     with servers(tmp_path) as start:
-        yield of_kind(start, kind)
+        yield kinds.of_kind(start, kind)
 
 
 @pytest.fixture(scope="module")
 def module_server(tmp_path_factory: pytest.TempPathFactory, kind: str) -> Iterator[StartServer]:
     """Start servers that all tests of a module share, for tests that leave a server as they found it."""
     with servers(tmp_path_factory.mktemp("module")) as start:
-        yield of_kind(start, kind)
-
-
-def of_kind(start: StartServer, kind: str) -> StartServer:
-    """Start servers of this worker class, unless a test says itself which one it wants."""
-
-    def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
-        if kind in kinds.ASGI:
-            app, options = kinds.bridged(app, options)
-        return start(app, *kinds.flags(kind), *arguments, **options)
-
-    return started
+        yield kinds.of_kind(start, kind)
 
 
 @pytest.fixture

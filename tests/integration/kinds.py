@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from integration.running import EXAMPLES
+from integration.running import EXAMPLES, Server, StartServer
 
 KINDS = {
     "gthread": "",
@@ -33,6 +33,7 @@ USUAL = "gthread"
 BUSY = "nothing else happens while the application runs"
 ONE_REQUEST = "a connection carries one request"
 NO_TIMEOUT = "no `request_timeout`"
+AT_ONCE = "a request begins although its client has just left"
 PARSER = "Tornado parses requests"
 WHOLE_HEADS = "a head is judged when it is whole"
 UVICORN = "uvicorn's parsers read requests"
@@ -50,6 +51,24 @@ def differs(*kinds: str, row: str, only: tuple[str, ...] = ()) -> pytest.MarkDec
     `only`: just the cases that have one of these texts in their names.
     """
     return pytest.mark.differs(*kinds, row=row, only=only)
+
+
+def run_over(metafunc: pytest.Metafunc) -> None:
+    """Run a test that asks for it, or whose module does, once for each worker class."""
+    mark = metafunc.definition.get_closest_marker("every_kind")
+    if "kind" in metafunc.fixturenames and mark is not None:
+        names = [name for name in chosen() if name in (mark.args or WSGI)]
+        metafunc.parametrize("kind", names, indirect=True, scope="module")
+
+
+def leave_out(request: pytest.FixtureRequest) -> None:
+    """Skip a test for a worker class that differs there by its nature."""
+    if "kind" in request.fixturenames:
+        kind = request.getfixturevalue("kind")
+        for mark in request.node.iter_markers("differs"):
+            only = mark.kwargs["only"]
+            if kind in mark.args and (not only or any(text in request.node.name for text in only)):
+                pytest.skip(f"{kind} differs by nature: {mark.kwargs['row']}")
 
 
 def chosen() -> list[str]:
@@ -76,3 +95,14 @@ def bridged(app: str | None, options: dict[str, Any]) -> tuple[str, dict[str, An
     env = {"BRIDGED": app or "written:application", **options.pop("env", {})}
     folders = (*options.pop("pythonpath", (EXAMPLES,)), Path(__file__).with_name("applications"))
     return "bridged", {**options, "env": env, "pythonpath": folders}
+
+
+def of_kind(start: StartServer, kind: str) -> StartServer:
+    """Start servers of this worker class, unless a test says itself which one it wants."""
+
+    def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
+        if kind in ASGI:
+            app, options = bridged(app, options)
+        return start(app, *flags(kind), *arguments, **options)
+
+    return started

@@ -1,6 +1,5 @@
 """Fixtures of the tests that speak TLS: authorities of their own, and servers that show their certificates."""
 
-import os
 import shutil
 import ssl
 from collections.abc import Callable, Iterator
@@ -10,14 +9,27 @@ from typing import Any
 import pytest
 import trustme
 
-from integration import answers
+from integration import answers, kinds
 from integration.answers import Answer
 from integration.running import EXAMPLES, Server, StartServer, servers
 from integration.staging import Theatre, theatre
 from tls.certificates import Issued, issue, trusting_only
 
-CLASSES = os.environ.get("GREENHORN_TEST_TLS_WORKERS", "gthread").split(",")
-"""The worker classes to run for: all that speak TLS are to pass the same tests."""
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests that ask for it once for each worker class."""
+    kinds.run_over(metafunc)
+
+
+@pytest.fixture(scope="module")
+def kind(request: pytest.FixtureRequest) -> str:
+    """The worker class of the servers that are started."""
+    return str(getattr(request, "param", kinds.USUAL))
+
+
+@pytest.fixture(autouse=True)
+def _leave_out_what_differs(request: pytest.FixtureRequest) -> None:
+    kinds.leave_out(request)
 
 
 @pytest.fixture(scope="session")
@@ -52,21 +64,11 @@ def trusting(authority: trustme.CA) -> ssl.SSLContext:
     return trusting_only(authority)
 
 
-@pytest.fixture(scope="session", params=CLASSES)
-def worker_class(request: pytest.FixtureRequest) -> str:
-    """The worker class that the servers have."""
-    return str(request.param)
-
-
 @pytest.fixture
-def server(tmp_path: Path, worker_class: str) -> Iterator[StartServer]:
+def server(tmp_path: Path, kind: str) -> Iterator[StartServer]:
     """Start servers as the fixture of the integration tests does, with the same checks at the end."""
     with servers(tmp_path) as start:
-
-        def of_class(app: str | None = None, *arguments: str, **options: Any) -> Server:
-            return start(app, "--worker-class", worker_class, *arguments, **options)
-
-        yield of_class
+        yield kinds.of_kind(start, kind)
 
 
 @pytest.fixture
@@ -81,15 +83,15 @@ def secure(server: StartServer, certificate: Issued, trusting: ssl.SSLContext) -
 
 @pytest.fixture(scope="module")
 def module_secure(
-    tmp_path_factory: pytest.TempPathFactory, worker_class: str, certificate: Issued, authority: trustme.CA
+    tmp_path_factory: pytest.TempPathFactory, kind: str, certificate: Issued, authority: trustme.CA
 ) -> Iterator[StartServer]:
     """Start servers that all tests of a module share, and speak TLS, for tests that leave a server as they found it."""
     trust = trusting_only(authority)
     with servers(tmp_path_factory.mktemp("module")) as start:
+        launch = kinds.of_kind(start, kind)
 
         def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
-            flags = ("--worker-class", worker_class, *certificate.flags)
-            return start(app, *flags, *arguments, **{"trust": trust, **options})
+            return launch(app, *certificate.flags, *arguments, **{"trust": trust, **options})
 
         yield started
 

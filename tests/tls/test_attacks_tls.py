@@ -181,12 +181,8 @@ def read(secure: SecureSocket) -> bytes:
         return b""
 
 
-def test_a_flood_of_new_keys_is_read_a_little_at_a_time(
-    certificate: Issued, authority: trustme.CA, tmp_path: Path, worker_class: str
-):
+def test_a_flood_of_new_keys_is_read_a_little_at_a_time(certificate: Issued, authority: trustme.CA, tmp_path: Path):
     """It carries nothing, so that a thread could go on with it for as long as it comes."""
-    if worker_class != "gthread":
-        pytest.skip("the socket is the same for all classes")
     credentials = Credentials(TLSOptions(certificates=(Pair(str(certificate.certfile), str(certificate.keyfile)),)))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         theirs = socket.create_connection(listener.getsockname(), DEADLINE)

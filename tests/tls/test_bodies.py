@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import BUSY, EVERY_KIND, differs
 from integration.running import Server, StartServer
 from integration.wire import pieces
 from tls.clients import GET, only
@@ -94,14 +95,29 @@ def digest_of(reader: AnswerReader) -> str:
 
 
 AT_ONCE = ("/list", "/file", "/write", "/generator")
-SLOWLY = ("/list", "/list?1024", "/list?4096", "/whole", "/file", "/write", "/generator?1024", "/measured")
+SLOWLY = ("/list?1024", "/list?4096", "/whole", "/generator?1024", "/measured")
 WAYS = [*((way, "at once") for way in AT_ONCE), *((way, "slowly") for way in SLOWLY)]
+WHERE_CLASSES_DIFFER = ("/list", "/file", "/write", "/generator?8192")
+"""Who waits for a client that reads slowly: for each way that an answer is made, another one."""
 
 
 @pytest.mark.parametrize(("way", "reads"), WAYS)
 def test_an_answer_of_24_mib_arrives_whole_however_it_is_made(
     site: Server, trusting: ssl.SSLContext, way: str, reads: str
 ):
+    assert_arrives_whole(site, trusting, way, reads)
+
+
+@EVERY_KIND
+@differs("sync", row=BUSY)
+@pytest.mark.parametrize("way", WHERE_CLASSES_DIFFER)
+def test_an_answer_of_24_mib_arrives_whole_at_a_client_that_reads_slowly(
+    site: Server, trusting: ssl.SSLContext, way: str
+):
+    assert_arrives_whole(site, trusting, way, "slowly")
+
+
+def assert_arrives_whole(site: Server, trusting: ssl.SSLContext, way: str, reads: str) -> None:
     raw = socket.socket()
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16384 if reads == "slowly" else MIB)
     raw.settimeout(15)
@@ -135,6 +151,7 @@ class _Prefixed(socket.socket):
         return self._connection.recv_into(buffer)
 
 
+@EVERY_KIND
 @VERSIONS
 @pytest.mark.parametrize("framing", ["length", "chunked"])
 def test_a_body_of_24_mib_arrives_whole_and_comes_back(

@@ -10,6 +10,7 @@ import pytest
 import trustme
 from cryptography import x509
 
+from integration.kinds import EVERY_KIND
 from integration.running import Server, StartServer, wait_until
 from tls.certificates import Issued, expired, issue, to_come, trusting_only, write_crl
 from tls.clients import ask, failed_handshakes, only, s_client, visit, wait_for_failed_handshakes
@@ -69,6 +70,7 @@ def assert_refused(site: Server, context: ssl.SSLContext, reason: str, *, told: 
     assert "[INFO] The client certificate from 127.0.0.1 is refused: certificate verify failed: " in line
 
 
+@EVERY_KIND
 @VERSIONS
 def test_who_must_show_one_and_does_is_served_and_known(
     required: Server, trusting: ssl.SSLContext, client: Issued, authority: trustme.CA, version: ssl.TLSVersion
@@ -100,6 +102,7 @@ def test_who_must_show_one_and_does_is_served_and_known(
     assert f"OU={told['SSL_CLIENT_I_DN_OU']}" in issuer
 
 
+@EVERY_KIND
 @VERSIONS
 def test_who_must_show_one_and_does_not_is_refused(required: Server, trusting: ssl.SSLContext, version: ssl.TLSVersion):
     before = failed_handshakes(required)
@@ -157,6 +160,7 @@ def test_one_out_of_its_time_is_refused_even_where_none_would_do(
     assert_refused(asking, showing(only(trusting, version), wrong), alert, told=told)
 
 
+@EVERY_KIND
 @VERSIONS
 def test_one_of_an_authority_that_is_not_believed_is_refused(
     asking: Server,

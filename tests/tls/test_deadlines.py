@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, NO_TIMEOUT, differs
 from integration.running import DEADLINE, Server, StartServer
 from integration.slow_clients import MIB, is_reset_within
 from integration.staging import Theatre
@@ -29,6 +30,7 @@ def site(module_secure: StartServer) -> Server:
     return module_secure("wsgi_app", *flags)
 
 
+@EVERY_KIND
 def test_who_does_not_go_on_with_a_request_is_told_so(site: Server, trusting: ssl.SSLContext):
     waiting = [site.secure(site.dial(), trusting) for _ in range(3)]
     began = time.monotonic()
@@ -50,6 +52,7 @@ def test_who_asks_for_nothing_behind_the_handshake_or_an_answer_is_left_with_a_g
     assert time.monotonic() - began < LATEST
 
 
+@EVERY_KIND
 def test_half_a_record_is_half_a_head(site: Server, trusting: ssl.SSLContext):
     """Bytes of a record that is not whole give the server nothing to read, and the client no more time."""
     steps = Steps(site.dial(), only(trusting, ssl.TLSVersion.TLSv1_2)).shake_hands()
@@ -63,6 +66,8 @@ def test_half_a_record_is_half_a_head(site: Server, trusting: ssl.SSLContext):
     assert 0.9 < time.monotonic() - began < LATEST
 
 
+@EVERY_KIND
+@differs("sync", row=NO_TIMEOUT)
 def test_a_request_that_takes_too_long_is_answered_in_a_record(stage: Theatre):
     site = stage.start("--request-timeout", "1")
     connection, held = stage.hold(site)
@@ -104,6 +109,7 @@ def small_reader(site: Server, trusting: ssl.SSLContext) -> ssl.SSLSocket:
     return connection
 
 
+@EVERY_KIND
 def test_who_does_not_read_is_reset_and_who_reads_slowly_is_served(
     secure: StartServer, applications: Path, trusting: ssl.SSLContext
 ):

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 import pytest
 
+from integration.kinds import EVERY_KIND
 from integration.load import load
 from integration.running import Server, StartServer, wait_until
 from integration.wire import is_readable, reset
@@ -70,6 +71,7 @@ def test_the_flight_behind_it_cut_after_any_byte_costs_nothing(
     assert site.worker_pid() == worker
 
 
+@EVERY_KIND
 def test_who_falls_silent_in_a_handshake_is_left(secure: StartServer, trusting: ssl.SSLContext):
     site = secure("wsgi_app", "--handshake-timeout", "1")
     began = time.monotonic()
@@ -91,6 +93,7 @@ def test_who_falls_silent_in_a_handshake_is_left(secure: StartServer, trusting: 
     assert visit(site, trusting).answer.status == 200
 
 
+@EVERY_KIND
 def test_bytes_now_and_then_do_not_make_the_time_for_a_handshake_longer(secure: StartServer, trusting: ssl.SSLContext):
     site = secure("wsgi_app", "--handshake-timeout", "1")
     steps = Steps(site.dial(), trusting)
@@ -103,12 +106,14 @@ def test_bytes_now_and_then_do_not_make_the_time_for_a_handshake_longer(secure: 
     assert 0.9 < time.monotonic() - began < 4
 
 
+@EVERY_KIND
 def test_who_says_nothing_at_all_is_left_as_at_any_address(secure: StartServer):
     site = secure("wsgi_app", "--first-byte-timeout", "1")
     assert ends_within(site.dial(), 4) == b""
     wait_for_failed_handshakes(site, 0)
 
 
+@EVERY_KIND
 def test_64_handshakes_that_stand_still_hold_up_nobody(secure: StartServer, trusting: ssl.SSLContext):
     """Half of them stop in the hello, and half when the server waits for the end of the handshake."""
     site = secure("wsgi_app", "--threads", "4")
@@ -169,6 +174,7 @@ def test_the_reason_is_told_at_debug_level(secure: StartServer, trusting: ssl.SS
     site.wait_for_log(r"\[DEBUG\] a TLS handshake with 127\.0\.0\.1 fails: no shared cipher$")
 
 
+@EVERY_KIND
 def test_a_client_that_does_not_believe_the_server_says_so_and_is_counted(secure: StartServer):
     site = secure("wsgi_app", "--log-level", "debug")
     with pytest.raises(ssl.SSLCertVerificationError):

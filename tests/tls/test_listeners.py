@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import EVERY_KIND
 from integration.launching import activated, ask_at, start_by
 from integration.running import DEADLINE, Server, StartServer
 from integration.upgrading import upgraded
@@ -36,6 +37,7 @@ def scheme_at(connection: socket.socket) -> str:
     return str(json.loads(AnswerReader(connection).read().text)["environ"]["wsgi.url_scheme"])
 
 
+@EVERY_KIND
 @DELIVERIES
 def test_plain_http_at_an_address_of_tls_gets_an_answer_that_can_be_read(secure: StartServer, send: Send):
     site = secure("wsgi_app", "--access-logfile", "-")
@@ -61,6 +63,7 @@ def test_curl_shows_what_is_wrong(secure: StartServer, curl: Callable[..., Answe
     assert (answer.status, answer.text) == (400, f"400 Bad Request: {HINT}\n")
 
 
+@EVERY_KIND
 def test_plain_and_tls_addresses_stand_side_by_side_with_certificates_of_their_own(
     mirror: StartServer, authority: trustme.CA, trusting: ssl.SSLContext, certificate: Issued, tmp_path: Path
 ):
@@ -88,6 +91,7 @@ def test_tls_at_one_address_only_needs_no_certificate_for_the_others(
     assert visit(site, trusting, port=port_of(site, "https")).certificate == certificate.certificate
 
 
+@EVERY_KIND
 def test_an_address_has_settings_of_its_own(
     mirror: StartServer, trusting: ssl.SSLContext, ca_file: Path, certificate: Issued
 ):

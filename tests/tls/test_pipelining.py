@@ -7,9 +7,12 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, HALF_CLOSE, ONE_REQUEST, differs
 from integration.running import Server, StartServer
 from integration.wire import Send, send_byte_by_byte, send_whole
 from tls.clients import GET, LAST_GET, Steps, ask, only
+
+pytestmark = [EVERY_KIND, differs("sync", row=ONE_REQUEST)]
 
 VERSIONS = pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3], ids=["1.2", "1.3"])
 POST = b"POST /%d HTTP/1.1\r\nHost: localhost\r\nContent-Length: 5\r\n\r\nbody%d"
@@ -111,6 +114,7 @@ def test_the_largest_record_is_read_whole_and_the_next_request_behind_it(steps: 
     assert bodies(steps.read_to_end()) == [body.decode(), "", ""]
 
 
+@differs("tornado", row=HALF_CLOSE)
 def test_who_says_goodbye_with_the_last_request_gets_all_answers(steps: Steps):
     wire = steps.records(GET, POST % (1, 1), GET) + steps.goodbye()
     steps.connection.sendall(wire)

@@ -4,9 +4,12 @@ import ssl
 
 import pytest
 
+from integration.kinds import EVERY_KIND, ONE_REQUEST, WHOLE_HEADS, differs
 from integration.running import Server, StartServer, wait_until
 from integration.wire import DELIVERIES, Send, connect, is_readable
 from tls.clients import GET, Steps, ends_within
+
+pytestmark = EVERY_KIND
 
 HINT = "connections with TLS came to an address of plain HTTP (bind says https://, or certfile is set, for TLS)"
 
@@ -52,10 +55,17 @@ def test_plain_requests_that_begin_like_a_record_are_refused_as_what_they_are(se
     with connect(site) as connection:
         connection.sendall(b"\x16GET / HTTP/1.1\r\n\r\n")
         assert ends_within(connection).startswith(b"HTTP/1.1 400 ")
+    assert not hints(site)
+
+
+@differs("sync", row=ONE_REQUEST)
+@differs("tornado", row=WHOLE_HEADS)
+def test_a_record_behind_a_request_is_no_handshake_any_more(server: StartServer):
+    site = server("wsgi_app")
     with connect(site) as connection:
         connection.sendall(GET)
         assert is_readable(connection, 10)
         connection.recv(65536)
-        connection.sendall(b"\x16\x03\x01\x00\x05hello")  # behind a request it is no handshake any more
+        connection.sendall(b"\x16\x03\x01\x00\x05hello")
         assert ends_within(connection).startswith(b"HTTP/1.1 400 ")
     assert not hints(site)

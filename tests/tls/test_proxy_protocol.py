@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from integration.kinds import EVERY_KIND
 from integration.proxies import haproxy
 from integration.running import Server, StartServer
 from integration.wire import DELIVERIES, Send, send_whole
@@ -43,12 +44,14 @@ def test_the_header_comes_before_the_handshake(site: Server, trusting: ssl.SSLCo
     assert site.stdout().startswith("203.0.113.7 - - [")
 
 
+@EVERY_KIND
 def test_without_a_header_it_is_a_handshake_as_any(site: Server, trusting: ssl.SSLContext):
     environ = json.loads(visit(site, trusting).answer.text)["environ"]
     assert environ["REMOTE_ADDR"] == "127.0.0.1"
     assert "PROXY_ADDR" not in environ
 
 
+@EVERY_KIND
 @HEADERS
 def test_plain_http_behind_a_header_is_told_so_and_the_log_names_the_client(site: Server, header: bytes):
     with site.dial() as connection:

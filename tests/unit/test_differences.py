@@ -26,7 +26,8 @@ def markers() -> Iterator[tuple[str, str, set[str]]]:
     """Yield the test, row and worker classes of each marker in the tests."""
     for path in [*ROOT.glob("tests/integration/test_*.py"), *ROOT.glob("tests/tls/test_*.py")]:
         for test in ast.walk(ast.parse(path.read_text())):
-            for call in getattr(test, "decorator_list", ()):
+            marks = ast.walk(test.value) if isinstance(test, ast.Assign) else getattr(test, "decorator_list", ())
+            for call in marks:
                 if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "differs":
                     [row] = [keyword.value for keyword in call.keywords if keyword.arg == "row"]
                     assert isinstance(row, ast.Name), f"{path.name}: a row has a name in integration/kinds.py"
@@ -41,7 +42,7 @@ def test_each_marker_stands_for_a_row_that_names_its_class():
 
 
 def test_there_are_markers_for_the_classes_that_differ():
-    assert {name for _, _, classes in markers() for name in classes} == {"sync", "tornado", "asgi", "asgi-h11"}
+    assert {name for _, _, classes in markers() for name in classes} == {*WORKERS} - {"gthread"}
 
 
 @pytest.mark.parametrize("name", WORKERS)
