@@ -38,11 +38,14 @@ PARSER = "Tornado parses requests"
 WHOLE_HEADS = "a head is judged when it is whole"
 UVICORN = "uvicorn's parsers read requests"
 HALF_CLOSE = "the end of a client's stream means that it is gone"
+CANCELLED = "a request that is cut off at the end is answered 500"
 CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
 EVERY_KIND = pytest.mark.every_kind
 USUAL_KIND = EVERY_KIND(USUAL)
 """For a test, in a module that runs for every class, of what is the master's alone and has no classes."""
 AND_ASGI = EVERY_KIND(*KINDS)
+AND_ASGI_ONCE = EVERY_KIND(*WSGI, "asgi")
+"""Where it does not matter which parser reads requests."""
 
 
 def differs(*kinds: str, row: str, only: tuple[str, ...] = ()) -> pytest.MarkDecorator:

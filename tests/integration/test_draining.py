@@ -8,7 +8,7 @@ import time
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
+from integration.kinds import AND_ASGI_ONCE, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import LAST_GET, Load
 from integration.processes import is_pending, processes
 from integration.reloading import signal_and_wait, source, start_reloadable
@@ -16,7 +16,7 @@ from integration.running import Server, StartServer, accepts, wait_until
 from integration.staging import GET, Theatre, ask
 from integration.wire import connect, ends_in_order
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 
 QUICK = 6.0
 """Seconds in which a quick end is over, on a busy machine too."""

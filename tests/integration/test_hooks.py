@@ -9,13 +9,13 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.hooking import BIRTH, DEATH, LEAVING, REQUEST, START, Recorder, start_recorded
-from integration.kinds import AND_ASGI, USUAL_KIND
+from integration.kinds import AND_ASGI_ONCE, USUAL_KIND
 from integration.running import StartServer, wait_until
 from integration.staging import GET, ask
 from integration.upgrading import is_alive, second_master, stop, upgraded
 from integration.wire import connect
 
-pytestmark = AND_ASGI
+pytestmark = AND_ASGI_ONCE
 
 SOURCE = """
 def application(environ, start_response):

@@ -7,14 +7,14 @@ import time
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
+from integration.kinds import AND_ASGI_ONCE, CANCELLED, ONE_REQUEST, differs
 from integration.processes import is_pending, processes
 from integration.reloading import signal_and_wait
 from integration.running import Server, StartServer, accepts, wait_until
 from integration.staging import GET, Theatre
 from integration.wire import connect
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 
 QUICK = 6.0
 """Seconds in which a quick end is over, on a busy machine too."""
@@ -129,6 +129,7 @@ def test_connections_without_a_request_do_not_hold_up_the_end(holding: StartServ
         assert connection.recv(1) == b""
 
 
+@differs("asgi", "asgi-h11", row=CANCELLED)
 def test_a_request_that_hangs_is_cut_off_after_the_graceful_timeout(stage: Theatre):
     site = stage.start("--graceful-timeout", "1")
     connection, _ = stage.hold(site)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import BUSY, EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
+from integration.kinds import AND_ASGI_ONCE, BUSY, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import load
 from integration.reloading import (
     descriptors,
@@ -29,7 +29,7 @@ from integration.running import Server, StartServer, wait_until
 from integration.staging import GET, Theatre
 from integration.wire import connect, ends_in_order
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 
 
 def count(site: Server, number: signal.Signals, expected: int) -> list[int]:

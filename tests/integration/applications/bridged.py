@@ -6,8 +6,8 @@ not take what it has sent.
 
 import asyncio
 import io
+import logging
 import os
-import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -50,6 +50,14 @@ async def application(scope: Message, receive: Any, send: Any) -> None:
 async def watch(receive: Any, answer: "Answer") -> None:
     await receive()
     answer.gone = True
+
+
+class ErrorLog(io.TextIOBase):
+    """What is written there goes to the server's error log."""
+
+    def write(self, text: str) -> int:
+        logging.getLogger("greenhorn.error").info("%s", text.rstrip("\n"))
+        return len(text)
 
 
 class Answer:
@@ -121,7 +129,7 @@ def environ_of(scope: Message, body: bytes, answer: Answer) -> Message:
         "wsgi.version": (1, 0),
         "wsgi.url_scheme": scope["scheme"],
         "wsgi.input": io.BytesIO(body),
-        "wsgi.errors": sys.stderr,
+        "wsgi.errors": ErrorLog(),
         "wsgi.multithread": True,
         "wsgi.multiprocess": False,
         "wsgi.run_once": False,
