@@ -9,6 +9,7 @@ by default that is each whose library is installed.
 
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ WHOLE_HEADS = "a head is judged when it is whole"
 UVICORN = "uvicorn's parsers read requests"
 HALF_CLOSE = "the end of a client's stream means that it is gone"
 CANCELLED = "a request that is cut off at the end is answered 500"
+NO_QUEUE = "no queue of requests"
+AT_ONCE = "a request begins although its client has just left"
 CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
 EVERY_KIND = pytest.mark.every_kind
 USUAL_KIND = EVERY_KIND(USUAL)
@@ -88,6 +91,14 @@ def flags(kind: str) -> tuple[str, ...]:
     return () if kind == USUAL else ("--worker-class", kind)
 
 
+def possible(kind: str, arguments: Sequence[str]) -> Sequence[str]:
+    """Return the arguments of a server, without `--threads` for sync, which would be gthread with it."""
+    if kind != "sync" or "--threads" not in arguments:
+        return arguments
+    at = arguments.index("--threads")
+    return (*arguments[:at], *arguments[at + 2 :])
+
+
 def keeps_connections(kind: str) -> bool:
     """Whether another request may follow an answer, where that is but the end of a test; `ONE_REQUEST` is the row."""
     return kind != "sync"
@@ -106,6 +117,6 @@ def of_kind(start: StartServer, kind: str) -> StartServer:
     def started(app: str | None = None, *arguments: str, **options: Any) -> Server:
         if kind in ASGI:
             app, options = bridged(app, options)
-        return start(app, *flags(kind), *arguments, **options)
+        return start(app, *flags(kind), *possible(kind, arguments), **options)
 
     return started

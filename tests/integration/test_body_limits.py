@@ -1,4 +1,7 @@
-"""How much clients may send and leave unread: in a body, in temporary files, in memory; and that all is given back."""
+"""How much clients may send and leave unread: in a body, in temporary files, in memory; and that all is given back.
+
+With every worker class.
+"""
 
 import hashlib
 import os
@@ -13,10 +16,13 @@ from pathlib import Path
 import pytest
 
 from integration.answers import Answer, AnswerReader
+from integration.kinds import EVERY_KIND, USUAL
 from integration.resources import NEEDS_PROC, memory, open_sockets, temporary_files
 from integration.running import DEADLINE, Server, StartServer, wait_until
 from integration.slow_clients import ask, is_reset_within
 from integration.wire import connect, is_readable, receive_exactly, receive_head
+
+pytestmark = EVERY_KIND
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
@@ -58,10 +64,10 @@ def digest(size: int) -> bytes:
 
 def counted(site: Server, what: str) -> int:
     """Return how often it has happened, as the worker says when it is asked."""
-    asked = site.log().count("threads idle")
+    asked = site.log().count(" in flight, ")
     os.kill(site.worker_pid(), signal.SIGUSR2)
-    wait_until(lambda: site.log().count("threads idle") > asked, what="the worker's counts")
-    counts = site.log().rpartition("threads idle")[2].partition("\n")[0]
+    wait_until(lambda: site.log().count(" in flight, ") > asked, what="the worker's counts")
+    counts = site.log().rpartition(" in flight, ")[2].partition("\n")[0]
     return next((int(text.split()[0]) for text in counts.split("so far ")[-1].split(", ") if text.endswith(what)), 0)
 
 
@@ -191,7 +197,7 @@ def rest_of(connection: socket.socket) -> tuple[int, bytes]:
 
 @NEEDS_PROC
 def test_the_answer_that_is_not_read_is_given_up_for_those_that_are(server: StartServer, applications: Path):
-    site = server("uploads", "--tmp-files-max", str(30 * MIB), pythonpath=(applications,))
+    site = server("uploads", "--tmp-files-max", str(33 * MIB), pythonpath=(applications,))
     worker = site.worker_pid()
     honest = ask(site, "/generated/honest")  # it began first, but nobody may go by that
     site.wait_for_log("<honest ended>")
@@ -270,8 +276,8 @@ def free(folder: Path) -> int:
 
 @NEEDS_PROC
 @pytest.mark.skipif(not Path("/proc/net/tcp").exists(), reason="what was not read is seen in /proc/net/tcp")
-def test_the_bodies_of_many_connections_keep_little_memory_together(server: StartServer, applications: Path):
-    crowds = [Crowd(server, applications, 60 * 1024), Crowd(server, applications, 160 * 1024)]
+def test_the_bodies_of_many_connections_keep_little_memory_together(server: StartServer, applications: Path, kind: str):
+    crowds = [Crowd(server, applications, kind, 60 * 1024), Crowd(server, applications, kind, 160 * 1024)]
     for crowd in crowds:
         crowd.stall()
     for crowd in crowds:
@@ -281,7 +287,8 @@ def test_the_bodies_of_many_connections_keep_little_memory_together(server: Star
 class Crowd:
     """200 clients of one worker with a body each, of which they keep the last byte back."""
 
-    def __init__(self, server: StartServer, applications: Path, size: int) -> None:
+    def __init__(self, server: StartServer, applications: Path, kind: str, size: int) -> None:
+        self._kind = kind
         self._size = size
         flags = ("--body-timeout", "4", "--linger-timeout", "1")
         self._site = server("uploads", *flags, pythonpath=(applications,))
@@ -309,7 +316,8 @@ class Crowd:
             assert AnswerReader(connection).read("POST").status == 408
         wait_until(lambda: open_sockets(self._worker) == self._sockets, what="the end of the connections")
         assert temporary_files(self._worker) == 0
-        wait_until(lambda: self.growth < 6 * MIB, what="the memory")
+        if self._kind == USUAL:  # with the others it depends on where in the heap their coroutines and greenlets are
+            wait_until(lambda: self.growth < 6 * MIB, what="the memory")
         assert upload(self._site, MIB).body == digest(MIB)
 
 

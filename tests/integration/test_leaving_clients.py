@@ -1,16 +1,21 @@
-"""Clients that leave, or say that they have said all, together with their request."""
+"""Clients that leave, or say that they have said all, together with their request; with every class."""
 
 import socket
 
 from integration.answers import AnswerReader
+from integration.kinds import AT_ONCE, BUSY, EVERY_KIND, HALF_CLOSE, NO_QUEUE, ONE_REQUEST, differs
 from integration.running import wait_until
 from integration.staging import Theatre, ask, dump, pass_the_poller, seen, wait_seconds
 from integration.wire import connect, refusals, reset
 
-HALF_CLOSE = 0.5
+pytestmark = EVERY_KIND
+
+FAREWELL = 0.5
 """Seconds after its request from which on the end of a client's stream means that it has left."""
 
 
+@differs("sync", row=BUSY)
+@differs("gevent", "eventlet", row=AT_ONCE)
 def test_a_request_that_comes_together_with_a_reset_is_not_given_to_the_application(stage: Theatre):
     site = stage.start("--threads", "1")
     holder, held = stage.hold(site)
@@ -24,6 +29,7 @@ def test_a_request_that_comes_together_with_a_reset_is_not_given_to_the_applicat
     assert not [name for name in seen(site) if name]
 
 
+@differs("sync", "gevent", "eventlet", row=NO_QUEUE)
 def test_requests_whose_clients_left_are_dropped_also_when_no_thread_comes_to_them(stage: Theatre):
     site = stage.start("--threads", "1", "--queue-timeout", "1")
     stage.hold(site)
@@ -34,10 +40,12 @@ def test_requests_whose_clients_left_are_dropped_also_when_no_thread_comes_to_th
     assert not [line for line in refusals(site) if line[3] == "503"]
 
 
+@differs("sync", row=ONE_REQUEST)
+@differs("tornado", row=HALF_CLOSE)
 def test_each_request_on_a_connection_asks_anew_whether_its_client_waits(stage: Theatre):
     site = stage.start("--threads", "1")
     connection, first = stage.hold(site)
-    wait_seconds(first.since, HALF_CLOSE + 0.2)
+    wait_seconds(first.since, FAREWELL + 0.2)
     first.release()
     reader = AnswerReader(connection)
     assert reader.read().status == 200

@@ -1,4 +1,7 @@
-"""What the logs of a real server hold: formats, JSON, ids, logger classes, configurations, syslog, captured output."""
+"""What the logs of a real server hold: formats, JSON, ids, logger classes, configurations, syslog, captured output.
+
+With every worker class, but for what the master alone does: daemons, and configurations that are wrong.
+"""
 
 import json
 import logging
@@ -13,9 +16,11 @@ from typing import Any
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, ONE_REQUEST, PARSER, USUAL_KIND, differs
 from integration.running import DEADLINE, READY, StartServer, wait_until
 from integration.wire import connect
 
+pytestmark = EVERY_KIND
 SOURCE = """
 import os, sys
 def application(environ, start_response):
@@ -46,6 +51,7 @@ def objects(path: Path, count: int) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines(path, count)]
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_four_workers_write_one_file_in_which_each_line_is_whole_and_none_is_missing(
     server: StartServer, tmp_path: Path
 ):
@@ -93,6 +99,7 @@ def test_a_format_of_ones_own_has_fields_of_request_answer_and_environ(server: S
     assert 0 < int(match[1]) < DEADLINE * 1e6
 
 
+@differs("tornado", row=PARSER)
 def test_json_is_one_setting_for_both_logs(server: StartServer, tmp_path: Path):
     access, error = tmp_path / "access.log", tmp_path / "error.log"
     site = server(
@@ -199,6 +206,7 @@ access_log_format = '%(t)s "%(r)s" %(s)s %(shop)s'
 """
 
 
+@differs("tornado", row=PARSER)
 def test_a_logger_class_that_was_written_for_gunicorn_has_its_say(server: StartServer, tmp_path: Path):
     access = tmp_path / "access.log"
     site = server(None, app_source=SOURCE, config=LOGGER.replace("ACCESS", repr(str(access))))
@@ -296,6 +304,7 @@ def test_captured_output_goes_to_the_error_log_and_to_the_new_one_after_usr1(ser
     assert (site.log(), site.stdout()) == ("", "")
 
 
+@USUAL_KIND
 @pytest.mark.parametrize("inherits", [True, False])
 def test_a_daemon_can_keep_its_standard_output(server: StartServer, tmp_path: Path, inherits: bool):
     pidfile, error = tmp_path / "pid", tmp_path / "error.log"
@@ -315,6 +324,7 @@ def test_a_daemon_can_keep_its_standard_output(server: StartServer, tmp_path: Pa
         wait_until(lambda: not pidfile.exists(), what="the end of the daemon")
 
 
+@USUAL_KIND
 @pytest.mark.parametrize(
     ("wrong", "told"),
     [

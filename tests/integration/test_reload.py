@@ -1,4 +1,7 @@
-"""HUP: what is on disk is taken as a whole, by workers that are ready before the old ones leave."""
+"""HUP: what is on disk is taken as a whole, by workers that are ready before the old ones leave.
+
+With every worker class, but for what the master alone does with addresses, environment and several HUPs.
+"""
 
 import os
 import re
@@ -7,6 +10,7 @@ import socket
 from pathlib import Path
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import load, slowest, usual
 from integration.reloading import (
     FRESH,
@@ -26,6 +30,8 @@ from integration.resources import NEEDS_PROC
 from integration.running import StartServer, accepts, wait_until
 from integration.staging import GET
 from integration.wire import connect
+
+pytestmark = EVERY_KIND
 
 GAP = 0.75
 """Seconds that an exchange may cost the slowest request on a busy machine; it would be a second if nobody served."""
@@ -66,6 +72,7 @@ def test_hup_takes_new_code_another_number_of_workers_and_another_environment(se
     assert site.request(GET).text == f"three {worker} last"
 
 
+@USUAL_KIND
 def test_hup_lets_go_of_what_raw_env_hid(server: StartServer):
     site = server(
         app_source=source("one"), config='raw_env = ["SHOWN=hidden"]', env={"SHOWN": "as started", **FRESH}, workers=1
@@ -103,6 +110,7 @@ def test_hup_listens_at_new_addresses_and_no_more_at_old_ones(server: StartServe
     assert sum(map(accepts, (url for url in site.addresses if url.startswith("http")))) == 1
 
 
+@USUAL_KIND
 def test_a_path_that_somebody_has_removed_is_bound_anew(server: StartServer, tmp_path: Path):
     path = tmp_path / "a socket"
     site = start_reloadable(server, source("one"), bind=("127.0.0.1:0", f"unix:{path}"))
@@ -111,6 +119,7 @@ def test_a_path_that_somebody_has_removed_is_bound_anew(server: StartServer, tmp
     assert ask_at(path).startswith("one ")
 
 
+@USUAL_KIND
 def test_an_address_that_stays_refuses_nobody_and_keeps_its_port(server: StartServer):
     site = start_reloadable(server, source("one"), config='bind = "127.0.0.1:0"', bind=())
     port = site.port
@@ -154,6 +163,7 @@ def test_hup_opens_new_logs(server: StartServer, tmp_path: Path):
     assert error1.stat().st_size == length, "nobody writes to the old log any more"
 
 
+@USUAL_KIND
 def test_a_second_hup_gives_up_what_the_first_one_tried(server: StartServer, tmp_path: Path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -171,6 +181,7 @@ def test_a_second_hup_gives_up_what_the_first_one_tried(server: StartServer, tmp
     assert f"{tried}) cannot boot" not in site.log()
 
 
+@USUAL_KIND
 def test_the_worker_that_is_tried_gives_the_reload_up_when_it_is_told_to_leave(server: StartServer, tmp_path: Path):
     gate = tmp_path / "gate"
     os.mkfifo(gate)
@@ -189,6 +200,7 @@ def test_the_worker_that_is_tried_gives_the_reload_up_when_it_is_told_to_leave(s
     assert version(site) == "two"
 
 
+@USUAL_KIND
 def test_a_broken_reload_closes_what_the_one_before_had_opened_and_not_yet_used(server: StartServer, tmp_path: Path):
     path = tmp_path / "new"
     bind = 'bind = ["127.0.0.1:0"{}]\n'
@@ -232,6 +244,7 @@ def test_reloads_leave_no_descriptor_behind(server: StartServer, tmp_path: Path)
     )
 
 
+@USUAL_KIND
 def test_many_hups_at_once_end_with_the_last_version(server: StartServer):
     site = start_reloadable(server, source("one"), workers=2)
     with load(site, 4) as clients:
@@ -250,6 +263,7 @@ def asked_to_close(connection: socket.socket, reader: AnswerReader) -> bool:
     return reader.read().headers["Connection"] == "close"
 
 
+@differs("sync", row=ONE_REQUEST)
 def test_a_request_that_runs_at_hup_is_finished_by_its_worker(holding: StartServer, gate: Path):
     site = holding()
     [old] = site.worker_pids()

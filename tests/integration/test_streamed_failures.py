@@ -1,4 +1,7 @@
-"""--stream-request-body and clients that are late, leave, send what is no body, or too much of it."""
+"""--stream-request-body and clients that are late, leave, send what is no body, or too much of it.
+
+With every worker class but tornado, which collects bodies by its nature.
+"""
 
 import re
 import socket
@@ -9,13 +12,16 @@ from pathlib import Path
 import pytest
 
 from integration.answers import Answer
+from integration.kinds import BUSY, EVERY_KIND, differs
 from integration.running import Server, StartServer, wait_until
 from integration.uploading import EXPECT, GET, Upload, assert_four_threads_serve, new_name, open_gate
 from integration.wire import connect, is_readable, receive_to_end, reset
 
+pytestmark = EVERY_KIND("gthread", "sync", "gevent", "eventlet")
+
 LIMIT = 100_000
-LATEST = 5.0
-"""Seconds after which a wait of one second is over for certain, on a busy machine too."""
+LATEST = 10.0
+"""Seconds after which a wait of one second is over for certain, on a busy machine too, and with sync behind others."""
 FRAMINGS = pytest.mark.parametrize("framing", ["length", "chunked"])
 Late = dict[str, tuple[Upload, Answer, float]]
 
@@ -28,10 +34,11 @@ def shared(module_server: StartServer, applications: Path) -> Server:
 
 
 @pytest.fixture
-def site(shared: Server) -> Iterator[Server]:
-    """The patient server, which has all of its four threads after each test."""
+def site(shared: Server, kind: str) -> Iterator[Server]:
+    """The patient server, which can have four requests at once after each test."""
     yield shared
-    assert_four_threads_serve(shared)
+    if kind != "sync":  # BUSY
+        assert_four_threads_serve(shared)
 
 
 @pytest.fixture(scope="module")
@@ -83,6 +90,7 @@ def test_an_application_may_catch_a_late_body_and_answer(hasty: Server, late: La
     assert "OSError" in failed[1].split()
 
 
+@differs("sync", row=BUSY)
 def test_the_time_of_a_body_does_not_run_while_the_application_works(hasty: Server, name: str):
     upload = Upload(hasty, f"/pausing/{name}", 11, "length")
     upload.send(b"first")
@@ -94,6 +102,7 @@ def test_the_time_of_a_body_does_not_run_while_the_application_works(hasty: Serv
     assert upload.answer().body == b"first later"
 
 
+@differs("sync", row=BUSY)
 def test_stalled_bodies_hold_their_threads_and_nobody_elses(site: Server, name: str):
     uploads = [Upload(site, f"/five-then-all/{name}.{number}", 11, "chunked") for number in range(3)]
     for number, upload in enumerate(uploads):

@@ -1,4 +1,7 @@
-"""wsgi.file_wrapper: what is sent of a file, whether the kernel sends it or the server reads it."""
+"""wsgi.file_wrapper: what is sent of a file, whether the kernel sends it or the server reads it.
+
+With every worker class.
+"""
 
 import os
 from pathlib import Path
@@ -6,8 +9,11 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
+from integration.kinds import EVERY_KIND, ONE_REQUEST, differs, keeps_connections
 from integration.running import Server, StartServer, wait_until
 from integration.wire import connect, reset
+
+pytestmark = EVERY_KIND
 
 CONTENT = bytes(range(256)) * 1000
 MIB = 1024 * 1024
@@ -66,6 +72,7 @@ def test_the_access_log_tells_how_much_of_a_file_was_sent(site: Server, source: 
     wait_until(lambda: line in site.stdout(), 5.0, f"{line!r} in {site.stdout()[-200:]!r}")
 
 
+@differs("sync", row=ONE_REQUEST)
 @pytest.mark.parametrize("source", KINDS)
 def test_the_next_request_follows_a_file(site: Server, source: str):
     with connect(site) as connection:
@@ -76,7 +83,12 @@ def test_the_next_request_follows_a_file(site: Server, source: str):
 
 @pytest.mark.parametrize("source", KINDS)
 @pytest.mark.parametrize(("method", "status"), [("HEAD", "200+OK"), ("GET", "304+Not+Modified")])
-def test_no_byte_of_a_file_is_sent_where_there_is_no_body(site: Server, source: str, method: str, status: str):
+def test_no_byte_of_a_file_is_sent_where_there_is_no_body(
+    site: Server, source: str, method: str, status: str, kind: str
+):
+    if not keeps_connections(kind):
+        assert site.exchange(ask(f"kind={source}&status={status}", method)).partition(b"\r\n\r\n")[2] == b""
+        return
     with connect(site) as connection:
         for _ in range(2):
             connection.sendall(ask(f"kind={source}&status={status}", method))
@@ -164,7 +176,9 @@ def test_a_file_that_shrinks_while_it_is_sent_ends_the_connection_early(
     assert site.worker_pid() == worker
 
 
-def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(server: StartServer, applications: Path, tmp_path: Path):
+def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(
+    server: StartServer, applications: Path, tmp_path: Path, kind: str
+):
     path = tmp_path / "content"
     with path.open("wb") as file:
         file.truncate(8 * MIB)
@@ -177,5 +191,6 @@ def test_a_file_that_grows_while_it_is_sent_is_sent_as_it_was(server: StartServe
         os.truncate(path, 16 * MIB)
         received += len(response.read())
         assert received == 8 * MIB == int(response.headers["Content-Length"])
-        connection.sendall(ask("kind=file&length=3"))
-        assert reader.read().body == bytes(3)
+        if keeps_connections(kind):
+            connection.sendall(ask("kind=file&length=3"))
+            assert reader.read().body == bytes(3)

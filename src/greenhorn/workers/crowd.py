@@ -23,6 +23,8 @@ SLOW_FOR = 2.0
 """Seconds for which a client has kept the server waiting in all, above its pace, that make it slow."""
 GAVE_WAY = "connections closed to make room for others"
 """What they are counted as."""
+UNREAD_GAVE_WAY = "answers given up since they were not read and tmp_files_max was reached"
+"""The same."""
 NEW_FOR = 0.1
 """Seconds for which a connection is too new to leave: its first request is on its way."""
 
@@ -106,7 +108,7 @@ class Crowd:
         """
         for victim in slow_readers(list(self._parked), self._paces, time.monotonic()):
             if self._parked.pop(victim, False):
-                self._service.counters.add("answers given up since they were not read and tmp_files_max was reached")
+                self._service.counters.add(UNREAD_GAVE_WAY)
                 victim.reset()
                 self._close(victim)
                 return True

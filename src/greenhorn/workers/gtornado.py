@@ -25,7 +25,7 @@ from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
 from greenhorn.workers.answer import exchange, resume, turn_away
 from greenhorn.workers.base import Worker
 from greenhorn.workers.composition import SERVER, buffers, paces, reception
-from greenhorn.workers.crowd import GAVE_WAY, dispensable
+from greenhorn.workers.crowd import GAVE_WAY, UNREAD_GAVE_WAY, dispensable, slow_readers
 from greenhorn.workers.deadlines import TOLD, departure, expired
 from greenhorn.workers.loading import Application
 from greenhorn.workers.on_tornado.arrivals import Arrivals, first_turn
@@ -93,6 +93,7 @@ class TornadoWorker(Worker):
         self.visitors: dict[Connection, Visitor] = {}
         self._paces = paces(settings)
         self._buffers = buffers(settings, service.allotment)
+        service.allotment.make_room = self._drop_least_read
         self._reception = reception(
             settings, self.listeners, self.spoken, self._buffers, self.log, self.is_ready, first_turn
         )
@@ -184,6 +185,15 @@ class TornadoWorker(Worker):
             return True
         return False
 
+    def _drop_least_read(self) -> bool:
+        """Give up the answer that its client reads slowest, for room in temporary files. Any thread."""
+        flushing = [visitor for visitor in list(self.visitors.values()) if visitor.state is State.FLUSH]
+        for victim in slow_readers(flushing, self._paces, time.monotonic()):
+            if self.visitors[victim].give_up():
+                self.service.counters.add(UNREAD_GAVE_WAY)
+                return True
+        return False
+
     def _welcome(self, listener: Listener, sock: socket.socket, peer: tuple[str, str] | None) -> None:
         self._arrivals.take_in(self._reception.welcome(listener, sock, peer))
 
@@ -264,7 +274,7 @@ class TornadoWorker(Worker):
         for visitor in self.visitors.values():
             if visitor.state in (State.BODY, State.FLUSH):
                 pace = self._paces[visitor.state]
-                count = visitor.gained if visitor.state is State.BODY else 0
+                count = visitor.gained if visitor.state is State.BODY else visitor.taken()
                 visitor.deadline = now + pace.earn(visitor.deadline - now, count)
                 visitor.gained = 0
             elif visitor.is_native and visitor.state is State.ACTIVE:

@@ -8,6 +8,7 @@ from tornado import httputil
 from tornado.http1connection import HTTP1Connection
 
 from greenhorn.errors import HTTPError
+from greenhorn.http.body import LARGEST_OVERHEAD, SMALL_FRAMING
 from greenhorn.http.head import RequestHead, parse_head
 from greenhorn.http.response import CONTINUE
 from greenhorn.net.spool import Spool
@@ -70,6 +71,8 @@ class Visit(httputil.HTTPMessageDelegate):
         self._service = front.service
         self._engine = front.engine
         self.visitor = visitor
+        self._lines = visitor.stream.lines
+        self._received = 0
         self.server_conn = server_conn
 
     def headers_received(self, start_line: StartLine, headers: httputil.HTTPHeaders) -> Any:
@@ -105,13 +108,20 @@ class Visit(httputil.HTTPMessageDelegate):
         """Take some of the body."""
         visitor = self.visitor
         if visitor.is_parting:
-            visitor.ignore(len(chunk))
-            return None
+            return visitor.ignore(len(chunk))
         try:
+            self._weigh(chunk)
             return self._engine.take(self, chunk)
         except HTTPError as error:
             self._refuse(error)
             return None
+
+    def _weigh(self, piece: bytes) -> None:
+        """Refuse floods of small chunks; raises `HTTPError`."""
+        self._received += len(piece)
+        chunks = self.visitor.stream.lines - self._lines
+        if chunks * SMALL_FRAMING - self._received > LARGEST_OVERHEAD:
+            raise HTTPError(400, "the chunks cost more than they carry")
 
     def finish(self) -> None:
         """Go on to the application: all of the request is here."""

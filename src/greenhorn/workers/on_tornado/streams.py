@@ -6,6 +6,7 @@ import socket
 import threading
 from asyncio import AbstractEventLoop
 from collections import deque
+from collections.abc import Awaitable
 from typing import Any, Protocol, cast
 
 from tornado.iostream import IOStream, StreamClosedError
@@ -44,6 +45,8 @@ class Watched(IOStream):
     """Bytes that the kernel took so far."""
     received = 0
     """Bytes that have come so far."""
+    lines = 0
+    """How often a line was asked for, as Tornado does for the size of each chunk, and for nothing else."""
     abrupt = False
     """Whether the end is a reset, so that no goodbye is said."""
 
@@ -78,6 +81,11 @@ class Watched(IOStream):
         buf[:count] = data[:count]
         self._waiting = data[count:]
         return count
+
+    def read_until(self, delimiter: bytes, max_bytes: int | None = None) -> Awaitable[bytes]:
+        """As IOStream does."""
+        self.lines += 1
+        return super().read_until(delimiter, max_bytes)
 
     def write_to_fd(self, data: memoryview) -> int:
         """As IOStream does."""

@@ -32,8 +32,10 @@ class Visitor(Connection):
 
     __slots__ = (
         "_after",
+        "_deafness",
         "_is_left",
         "_is_lent",
+        "_loop",
         "_on_gone",
         "_paces",
         "_service",
@@ -56,7 +58,8 @@ class Visitor(Connection):
         on_gone: Callable[["Visitor"], None],
     ) -> None:
         self.stream = stream
-        self.sink = Sink(stream, asyncio.get_running_loop())
+        self._loop = asyncio.get_running_loop()
+        self.sink = Sink(stream, self._loop)
         super().__init__(self.sink, arrived.peer, serve, buffers)  # type: ignore[arg-type]  # it has the shape of a socket
         stream.watcher = self
         self.exchange: HTTP1Connection
@@ -71,6 +74,7 @@ class Visitor(Connection):
         """Whether all of the request was read, so that Tornado reads nothing just now."""
         self.drained = True
         self._after: State | None = None
+        self._deafness: asyncio.Future[None] | None = None
         self._is_lent = False
         """Whether a thread of the pool has it."""
         self._is_left = False
@@ -100,6 +104,9 @@ class Visitor(Connection):
                 outcome = self.turn(self, self._service)
             except ClientGone:  # or a file that became shorter
                 self.stream.close()
+                return
+            if self.stream.abrupt:  # it was given up just now
+                self.stream.close()
             else:
                 self.settle(outcome)
         elif self._after is not None and not self.sink.unsent:
@@ -114,6 +121,8 @@ class Visitor(Connection):
         """Take note that the client is gone; what a thread has of it stays until that comes back."""
         self.gone = True
         self.sink.end()
+        if self._deafness is not None and not self._deafness.done():
+            self._deafness.set_result(None)
         if self.stream.error is not None:
             self._service.log.debug("a client is gone: %s", self.stream.error)
         if self.on_end_of_native is not None:
@@ -154,8 +163,8 @@ class Visitor(Connection):
         self._is_lent = False
         if self.stream.closed():
             self._leave()
-        elif self._is_left or (outcome is State.CLOSED and self.stream.abrupt):
-            self.stream.close()
+        elif self._is_left or (outcome is State.CLOSED and (self.stream.abrupt or self.outbox is not None)):
+            self.stream.close()  # in the midst of an answer that comes to no good end
         elif self.outbox is not None:
             self._flush()
         else:
@@ -213,11 +222,17 @@ class Visitor(Connection):
         except StreamClosedError:
             pass
 
-    def ignore(self, size: int) -> None:
-        """Throw away `size` bytes of a body that nobody wants any more, up to a certain amount."""
+    def ignore(self, size: int) -> "asyncio.Future[None] | None":
+        """Throw away `size` bytes of a body that nobody wants any more.
+
+        Beyond a certain amount nothing more is read: Tornado is to wait for what is returned, which ends with the
+        connection. The client has time to read the answer, which it would lose by a reset.
+        """
         self.discarded += size
-        if self.discarded > LINGER_BYTES:
-            self.stream.close()
+        if self.discarded <= LINGER_BYTES:
+            return None
+        self._deafness = asyncio.get_running_loop().create_future()
+        return self._deafness
 
     def end_ignoring(self) -> None:
         """Take note that all of such a request was read."""
@@ -252,8 +267,21 @@ class Visitor(Connection):
             self.waits = False
 
     def _known(self) -> int:
-        known = self.stream.sent - unacknowledged(self.sink)  # type: ignore[arg-type]  # it has a descriptor
+        try:
+            known = self.stream.sent - unacknowledged(self.sink)  # type: ignore[arg-type]  # it has a descriptor
+        except ValueError:  # which the loop has closed meanwhile
+            raise ClientGone("the client is gone") from None
         return known + self.secure.underway if self.secure is not None else known
+
+    def give_up(self) -> bool:
+        """Give back at once what its unread answer holds, and let the connection be reset; whether there was one."""
+        outbox = self.outbox
+        if outbox is None or self.stream.abrupt:
+            return False
+        self.reset()
+        outbox.close()
+        self._loop.call_soon_threadsafe(self.stream.close)
+        return True
 
     def cut(self, *, abruptly: bool) -> None:
         """End it under the hands of the thread that works on a request of it. Loop's thread."""
