@@ -1,4 +1,7 @@
-"""What is broken on disk: a running server serves on as before and says why, a start ends at once."""
+"""What is broken on disk: a running server serves on as before and says why, a start ends at once.
+
+Everything with the usual worker class; what goes wrong in the workers also with the others.
+"""
 
 import os
 import re
@@ -10,6 +13,7 @@ from typing import NamedTuple
 
 import pytest
 
+from integration.kinds import EVERY_KIND, USUAL, WSGI
 from integration.load import load
 from integration.reloading import (
     GIVEN_UP,
@@ -24,6 +28,7 @@ from integration.reloading import (
 )
 from integration.running import DEADLINE, Server, StartServer, wait_until
 
+OTHER_KINDS = EVERY_KIND(*(kind for kind in WSGI if kind != USUAL))
 QUICK = 5.0
 """Seconds in which a start that fails is over, on a busy machine too."""
 RAISE = "    raise RuntimeError('zq81')"
@@ -104,6 +109,22 @@ AT_RELOAD = FAULTS | {
 }
 
 
+IN_WORKERS = {
+    name: AT_RELOAD[name]
+    for name in (
+        "an exception at import",
+        "an exit at import",
+        "no application",
+        "post_fork",
+        "post_worker_init",
+        "post_worker_init that exits",
+        "a worker that leaves at boot",
+    )
+}
+"""Those that a worker finds out about."""
+AT_RELOAD_IN_WORKERS = IN_WORKERS | {name: AT_RELOAD[name] for name in ("a kill at boot", "a boot without end")}
+
+
 @pytest.fixture(scope="module")
 def shared(module_server: StartServer) -> Server:
     """A server that each test leaves as it found it: with two workers of a good version."""
@@ -126,6 +147,17 @@ def errors(log: str) -> list[str]:
 
 @pytest.mark.parametrize("fault", AT_RELOAD.values(), ids=AT_RELOAD)
 def test_a_reload_of_something_broken_changes_nothing_and_the_next_good_one_recovers(site: Server, fault: Fault):
+    assert_given_up(site, fault)
+
+
+@OTHER_KINDS
+@pytest.mark.parametrize("fault", AT_RELOAD_IN_WORKERS.values(), ids=AT_RELOAD_IN_WORKERS)
+def test_a_reload_of_every_class_whose_worker_cannot_boot_changes_nothing(site: Server, fault: Fault):
+    assert_given_up(site, fault)
+
+
+def assert_given_up(site: Server, fault: Fault) -> None:
+    """Check that a reload to the fault changes nothing and tells it once, and that the next good one recovers."""
     old = site.worker_pids()
     before = len(site.log())
     write_app(site, fault.app)
@@ -148,6 +180,17 @@ def test_a_reload_of_something_broken_changes_nothing_and_the_next_good_one_reco
 
 @pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 def test_a_start_with_something_broken_ends_at_once_and_says_why(server: StartServer, fault: Fault):
+    assert_ends_at_once(server, fault)
+
+
+@OTHER_KINDS
+@pytest.mark.parametrize("fault", IN_WORKERS.values(), ids=IN_WORKERS)
+def test_a_start_of_every_class_whose_workers_cannot_boot_ends_and_says_why(server: StartServer, fault: Fault):
+    assert_ends_at_once(server, fault)
+
+
+def assert_ends_at_once(server: StartServer, fault: Fault) -> None:
+    """Check that a start with the fault ends, with its code, and tells it once."""
     began = time.monotonic()
     config = GOOD + fault.config
     site = start_reloadable(server, fault.app, config=config, ready=False, bind=(), workers=None, allow_traceback=True)
@@ -171,6 +214,7 @@ def test_a_hook_that_exits_at_reload_is_given_up_like_one_that_raises(server: St
     assert version(site) == "good"
 
 
+@EVERY_KIND
 def test_a_broken_reload_costs_no_request_under_load(server: StartServer):
     site = start_reloadable(server, source("one"), workers=2, allow_traceback=True)
     old = site.worker_pids()
