@@ -362,7 +362,7 @@ class SecureSocket:
         """
         if name in PAST_THE_LOCK:
             raise AttributeError(f"a socket that speaks TLS has no {name}; it has recv, send and sendmsg")
-        if hasattr(socket.socket, name):
+        if hasattr(self._socket, name):  # eventlet puts another class in the place of socket.socket
             return getattr(self._socket, name)
         with self._lock:
             told = getattr(self._engine, name)
