@@ -6,14 +6,14 @@ import signal
 
 import pytest
 
-from integration.kinds import BUSY, EVERY_KIND, NO_TIMEOUT, USUAL_KIND, differs
+from integration.kinds import AND_ASGI_ONCE, BUSY, CANCELLED, NO_TIMEOUT, NOT_STUCK, USUAL_KIND, differs
 from integration.load import Load, load, slowest, usual
 from integration.reloading import ready_workers, signal_and_wait, source, start_reloadable, wait_for_others
 from integration.resources import NEEDS_PROC
 from integration.running import READY, StartServer, wait_until
 from integration.staging import GET, Theatre
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 
 GAP = 0.75
 """Seconds that an exchange may cost the slowest request on a busy machine; it would be a second if nobody served."""
@@ -112,6 +112,7 @@ def test_a_worker_that_wears_out_finishes_what_runs(stage: Theatre):
     wait_until(lambda: held.pid not in site.worker_pids(), what="the end of the old worker")
 
 
+@differs("asgi", row=CANCELLED)
 def test_a_worker_that_hangs_when_it_is_to_leave_is_cut_off(stage: Theatre, kind: str):
     site = stage.start("--graceful-timeout", "1")
     connection, held = stage.hold(site)
@@ -200,6 +201,7 @@ def test_deaths_one_after_the_other_delay_the_next_worker_but_never_for_long_if_
 
 
 @differs("sync", row=NO_TIMEOUT)
+@differs("asgi", row=NOT_STUCK)
 def test_a_worker_whose_threads_are_stuck_is_exchanged_for_one_that_is_ready_first(stage: Theatre):
     site = stage.start("--request-timeout", "1", "--max-stuck-threads", "0")
     connection, held = stage.hold(site)

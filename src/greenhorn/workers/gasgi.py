@@ -25,7 +25,6 @@ from greenhorn.workers.asgi.acceptor import NEVER, Acceptor, Door, Manner
 from greenhorn.workers.asgi.attended import Attendance
 from greenhorn.workers.asgi.deadlines import Deadlines, sweep
 from greenhorn.workers.asgi.engine import (
-    CountedState,
     Engine,
     Guard,
     check_version,
@@ -113,7 +112,6 @@ class ASGIWorker(Worker):
         self.loop.run_until_complete(self._lifespan.startup())
         settings = self.settings
         self._lifespan.state["greenhorn.ready"] = self.is_ready
-        counts = settings.max_requests or settings.pre_request or settings.post_request
         self._engine = Engine(
             config=engine_config(
                 http=self.http,
@@ -123,7 +121,7 @@ class ASGIWorker(Worker):
                 largest_head=min(self.service.limits.largest, sys.maxsize),
             ),
             loop=self.loop,
-            state=CountedState(self._count) if counts else ServerState(),
+            state=ServerState(),
             app_state=self._lifespan.state,
             limits=self.service.limits,
             grace=settings.asgi_disconnect_grace_period,
@@ -164,6 +162,8 @@ class ASGIWorker(Worker):
 
     def _door(self, entrance: Entrance, take_in: dict[bool, TakeIn]) -> Door:
         application = redirecting(entrance.redirect) if entrance.redirect else self._application
+        if self.settings.max_requests or self.settings.pre_request or self.settings.post_request:
+            application = self._counting(application)
         return Door(entrance, {trusted: self._entry(application, trusted, each) for trusted, each in take_in.items()})
 
     def _entry(self, application: Application, trusted: bool, take_in: TakeIn) -> Application:
@@ -287,10 +287,15 @@ class ASGIWorker(Worker):
         self._flushes = False
         flush_access_log(self.service)
 
-    def _count(self, total: int) -> None:
-        self.nr = total
-        if total == self.wear.most_requests:
-            self.ask_exchange("max_requests is reached")
+    def _counting(self, application: Application) -> Application:
+        def counted(scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+            if scope["type"] == "http":
+                self.nr += 1
+                if self.nr == self.wear.most_requests:
+                    self.ask_exchange("max_requests is reached")
+            return application(scope, receive, send)
+
+        return counted
 
     def _refuse(self, connection: Guard, status: int, reason: str) -> bytes:
         """The answer to what is no request that could be passed on; it is written down."""

@@ -79,26 +79,6 @@ def engine_config(*, http: str, ws_max_size: int, keepalive: int, root_path: str
     return config
 
 
-class CountedState(ServerState):
-    """The state of a server that tells how many requests there were, as each is answered."""
-
-    def __init__(self, count: Callable[[int], None]) -> None:
-        self._count = count
-        self._total = 0
-        super().__init__()
-
-    @property
-    def total_requests(self) -> int:
-        """The number of requests."""
-        return self._total
-
-    @total_requests.setter
-    def total_requests(self, total: int) -> None:
-        self._total = total
-        if total:
-            self._count(total)
-
-
 @dataclass(eq=False)
 class Engine:
     """What all connections of a worker have in common. Loop's thread."""
