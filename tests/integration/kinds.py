@@ -41,7 +41,6 @@ UVICORN = "uvicorn's parsers read requests"
 HALF_CLOSE = "the end of a client's stream means that it is gone"
 CANCELLED = "a request that is cut off at the end is answered 500"
 NO_QUEUE = "no queue of requests"
-AT_ONCE = "a request begins although its client has just left"
 NOT_STUCK = "a request beyond `request_timeout` is cancelled"
 CONTINUE_ANYWAY = "100 Continue is sent even if the body is here"
 EVERY_KIND = pytest.mark.every_kind
