@@ -12,7 +12,7 @@ from integration.kinds import EVERY_KIND, ONE_REQUEST, differs
 from integration.running import Server, StartServer
 from integration.wire import connect, receive_exactly, receive_head
 
-pytestmark = EVERY_KIND
+pytestmark = EVERY_KIND  # with ASGI the framing of answers is the application's and uvicorn's
 
 BODY = b"one two three"
 LENGTH = b"\r\nContent-Length: "

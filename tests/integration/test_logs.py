@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import EVERY_KIND, ONE_REQUEST, PARSER, USUAL_KIND, differs
+from integration.kinds import AND_ASGI_ONCE, EVERY_KIND, ONE_REQUEST, PARSER, USUAL_KIND, differs
 from integration.running import DEADLINE, READY, StartServer, wait_until
 from integration.wire import connect
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 SOURCE = """
 import os, sys
 def application(environ, start_response):
@@ -236,6 +236,7 @@ access_log_format = "%(m)s %(U)s %(s)s"
 """
 
 
+@EVERY_KIND  # uvicorn has words of its own for an application that fails
 def test_a_logging_configuration_says_where_both_logs_go(server: StartServer, tmp_path: Path):
     error, access = tmp_path / "error.log", tmp_path / "access.log"
     text = DICT.replace("ERROR", repr(str(error)), 1).replace("ACCESS", repr(str(access)))
@@ -270,6 +271,7 @@ def test_both_logs_go_to_syslog(server: StartServer, tmp_path: Path):
         )
 
 
+@EVERY_KIND  # ASGI has no wsgi.errors
 def test_captured_output_goes_to_the_error_log_and_to_the_new_one_after_usr1(server: StartServer, tmp_path: Path):
     error = tmp_path / "error.log"
     site = server(

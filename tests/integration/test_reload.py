@@ -10,7 +10,7 @@ import socket
 from pathlib import Path
 
 from integration.answers import AnswerReader
-from integration.kinds import EVERY_KIND, ONE_REQUEST, USUAL_KIND, differs
+from integration.kinds import AND_ASGI_ONCE, ONE_REQUEST, USUAL_KIND, differs
 from integration.load import load, slowest, usual
 from integration.reloading import (
     FRESH,
@@ -31,7 +31,7 @@ from integration.running import StartServer, accepts, wait_until
 from integration.staging import GET
 from integration.wire import connect
 
-pytestmark = EVERY_KIND
+pytestmark = AND_ASGI_ONCE
 
 GAP = 0.75
 """Seconds that an exchange may cost the slowest request on a busy machine; it would be a second if nobody served."""

@@ -11,7 +11,7 @@ from integration.kinds import EVERY_KIND, ONE_REQUEST, differs, keeps_connection
 from integration.running import Server, StartServer
 from integration.wire import connect, ends_in_order, receive_exactly, receive_head, receive_to_end, reset
 
-pytestmark = EVERY_KIND
+pytestmark = EVERY_KIND  # what PEP 3333 says is of WSGI alone
 
 GOOD = b"GET /do/good HTTP/1.1\r\nHost: x\r\n\r\n"
 BODY = b"one\ntwo\nthree"

@@ -13,7 +13,7 @@ from integration.kinds import EVERY_KIND, ONE_REQUEST, differs, keeps_connection
 from integration.running import Server, StartServer, wait_until
 from integration.wire import connect, reset
 
-pytestmark = EVERY_KIND
+pytestmark = EVERY_KIND  # what PEP 3333 says is of WSGI alone
 
 CONTENT = bytes(range(256)) * 1000
 MIB = 1024 * 1024
