@@ -102,8 +102,8 @@ class Visitor(Connection):
                 return
             try:
                 outcome = self.turn(self, self._service)
-            except ClientGone:  # or a file that became shorter
-                self.stream.close()
+            except ClientGone:
+                self._end_early()
                 return
             if self.stream.abrupt:  # it was given up just now
                 self.stream.close()
@@ -116,6 +116,15 @@ class Visitor(Connection):
     def on_stranger(self) -> None:
         """Count a client that speaks TLS where that is not spoken."""
         self._service.counters.add(TLS_HERE)
+
+    def _end_early(self) -> None:
+        """End an answer whose client is gone, or whose file became shorter: then what was there of it still leaves."""
+        if self.outbox is None or self.stream.closed() or self.secure is not None:  # a goodbye would pass for its end
+            self.stream.close()
+            return
+        self.outbox.close()
+        self.outbox = None
+        self.settle(State.CLOSED)
 
     def on_end(self) -> None:
         """Take note that the client is gone; what a thread has of it stays until that comes back."""
