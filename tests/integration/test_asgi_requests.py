@@ -12,7 +12,7 @@ from integration.answers import Answer, AnswerReader
 from integration.asgi import FAMILY, Site
 from integration.launching import ask_at
 from integration.running import DEADLINE, Server, StartServer, wait_until
-from integration.wire import REFUSAL, is_readable
+from integration.wire import REFUSAL, is_readable, receive_to_end
 
 GET = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
 
@@ -186,6 +186,43 @@ def test_what_is_too_large_or_no_http_is_refused_and_written_down(start: Start, 
     assert (answer.status, answer.headers["Connection"]) == (status, "close")
     line = wait_until(lambda: REFUSAL.search(site.stdout()), what="the line")
     assert line[3] == str(status)
+
+
+AMBIGUOUS = {
+    "a length and chunks": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n", 400),
+    "two lengths": (b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nContent-Length: 6\r\n", 400),
+    "another coding": (b"POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: gzip, chunked\r\n", 501),
+    "no host": (b"POST / HTTP/1.1\r\nContent-Length: 5\r\n", 400),
+    "two hosts": (b"POST / HTTP/1.1\r\nHost: x\r\nHost: x\r\nContent-Length: 5\r\n", 400),
+    "a malformed host": (b"POST / HTTP/1.1\r\nHost: a b\r\nContent-Length: 5\r\n", 400),
+    "another version": (b"POST / HTTP/3.0\r\nHost: x\r\nContent-Length: 5\r\n", 505),
+}
+"""Requests that others may read differently; h11 refuses some of them in its own way."""
+
+
+def test_what_could_be_read_in_two_ways_is_refused_and_ends_the_connection(start: Start):
+    site = start("--access-logfile", "-")
+    assert get(site, "/scope").status == 200  # what is remembered of it must let none of them pass
+    for name, (head, status) in AMBIGUOUS.items():
+        with site.connect() as connection:
+            connection.sendall(head + b"\r\n0\r\n\r\nGET /smuggled HTTP/1.1\r\nHost: x\r\n\r\n")
+            received = receive_to_end(connection)
+        assert b"HTTP/1.1 200" not in received, name
+        assert int(received[9:12]) in (status, 400), name
+    assert "/smuggled" not in site.stdout()
+
+
+def test_websockets_whose_handshake_is_none_do_not_hold_their_places(start: Start):
+    site = start("--worker-connections", "3", "--header-timeout", "1")
+    fields = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Content-Length: 5")
+    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
+    handshake = GET.format("/", "".join(f"{field}\r\n" for field in (*fields, key))).encode() + b"abcde"
+    held = [site.connect() for _ in range(3)]
+    for connection in held:
+        connection.sendall(handshake)
+    assert get(site, "/", "Connection: close").status == 200
+    for connection in held:
+        receive_to_end(connection)
 
 
 def test_clients_that_are_silent_or_stop_in_the_middle_are_ended(start: Start):

@@ -14,7 +14,8 @@ import pytest
 from integration.answers import AnswerReader
 from integration.load import load
 from integration.reloading import wait_for_others
-from integration.running import Server, StartServer, wait_until
+from integration.running import DEADLINE, Server, StartServer, wait_until
+from integration.slow_clients import ask, is_reset_within
 from integration.wire import connect, receive_to_end
 
 websocket = pytest.importorskip("tornado.websocket")
@@ -124,6 +125,16 @@ def test_a_native_handler_that_fails_is_told_once_in_the_error_log(native: Calla
 def test_a_wsgi_container_is_an_application_of_tornados(server: StartServer, applications: Path):
     site = server("on_tornado:contained", *K, pythonpath=(applications,))
     assert site.request(b"GET /here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").text == "/here"
+
+
+def test_many_clients_that_read_nothing_of_a_native_answer_are_all_cut_off(native: Callable[..., Server]):
+    site = native("--write-timeout", "1")
+    deaf = [ask(site, "/pieces") for _ in range(8)]
+    for connection in deaf:
+        with connection:
+            assert is_reset_within(connection, DEADLINE)
+    assert site.request(LAST).status == 200
+    assert "ERROR" not in site.log()
 
 
 def test_limits_hold_for_a_native_application(native: Callable[..., Server]):

@@ -144,14 +144,14 @@ def parse_head(data: bytes, names: FieldNames, limits: Limits, leniency: Lenienc
     except ValueError:
         raise HTTPError(400, "the request line is not method, target and version with one space between them") from None
     if version != "HTTP/1.1" and version != "HTTP/1.0":  # noqa: PLR1714 - on the hot path
-        raise _bad_version(version)
+        raise bad_version(version)
     if method not in METHODS:
         method = _check_method(method, casefold=leniency.casefold_method)
 
     fields = _parse_fields(lines, names)
     host = fields.get("HTTP_HOST")
     if host not in names.hosts:
-        _check_host(host, version, names.hosts)
+        check_host(host, version, names.hosts)
     if target[:1] == "/" and method != "CONNECT":
         if not target.isascii() or "#" in target or "\t" in target:
             raise HTTPError(400, "the target has a character that belongs percent-encoded")
@@ -233,7 +233,8 @@ def _unfold(lines: list[str], limits: Limits) -> list[str]:
     return unfolded
 
 
-def _bad_version(version: str) -> HTTPError:
+def bad_version(version: str) -> HTTPError:
+    """Why a request with this `HTTP/x.y` is refused."""
     if is_version(version):
         return HTTPError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     return HTTPError(400, "the request line does not end in an HTTP version")
@@ -274,7 +275,8 @@ def _read_other_target(method: str, target: str, fields: dict[str, str]) -> tupl
     return parts[2] or empty_path, (parts[3] or "")[1:]
 
 
-def _check_host(host: str | None, version: str, known: set[str | None]) -> None:
+def check_host(host: str | None, version: str, known: set[str | None]) -> None:
+    """Raise `HTTPError` 400 for a Host that is malformed, or missing (RFC 9112 3.2); remember a good one in `known`."""
     if host is None:
         if version == "HTTP/1.1":
             raise HTTPError(400, "Host is missing")
@@ -302,7 +304,7 @@ def has_address(host: str) -> bool:
 def _read_length(version: str, fields: dict[str, str]) -> int | None:
     """The body's length in bytes, None for a chunked one."""
     if "HTTP_TRANSFER_ENCODING" in fields:
-        _check_chunked(version, fields)
+        check_chunked(version, fields)
         return None
     text = fields["CONTENT_LENGTH"]
     if not (text.isascii() and text.isdigit()) or len(text) > LONGEST_LENGTH:
@@ -312,8 +314,11 @@ def _read_length(version: str, fields: dict[str, str]) -> int | None:
     return length
 
 
-def _check_chunked(version: str, fields: dict[str, str]) -> None:
-    """RFC 9112 6.1 and 6.3: what is framed in two ways, or in a way that is not known for sure, is refused."""
+def check_chunked(version: str, fields: dict[str, str]) -> None:
+    """Raise `HTTPError` for what is framed in two ways, or in a way that is not known for sure (RFC 9112 6.1, 6.3).
+
+    `fields` by the keys of an environ, among them HTTP_TRANSFER_ENCODING.
+    """
     if version == "HTTP/1.0":
         raise HTTPError(400, "Transfer-Encoding does not exist in HTTP/1.0")
     if "CONTENT_LENGTH" in fields:

@@ -30,6 +30,7 @@ from greenhorn.workers.asgi.engine import (
     check_version,
     engine_config,
     has_shaken_hands,
+    unheard_since,
 )
 from greenhorn.workers.asgi.enginelog import forward_engine_log
 from greenhorn.workers.asgi.inflight import dump
@@ -256,7 +257,9 @@ class ASGIWorker(Worker):
         state = self._engine.state
         for connection in list(state.connections):
             if not isinstance(connection, Guard):
-                if not connection.transport.is_closing() and has_shaken_hands(connection):
+                if unheard_since(connection) and now >= self._farewell_at:
+                    connection.transport.abort()
+                elif not connection.transport.is_closing() and has_shaken_hands(connection):
                     connection.shutdown()
             elif connection.is_free and now >= self._farewell_at and not connection.transport.is_closing():
                 connection.shutdown()

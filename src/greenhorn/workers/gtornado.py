@@ -271,7 +271,7 @@ class TornadoWorker(Worker):
 
     def _sweep(self, now: float) -> None:
         waiting = dict(self._arrivals.waiting)
-        for visitor in self.visitors.values():
+        for visitor in list(self.visitors.values()):
             if visitor.state in (State.BODY, State.FLUSH):
                 pace = self._paces[visitor.state]
                 count = visitor.gained if visitor.state is State.BODY else visitor.taken()

@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from greenhorn.errors import HTTPError
@@ -17,7 +18,7 @@ from greenhorn.observe.logger import Logger
 from greenhorn.tls.entrance import Entrance
 from greenhorn.tls.stream import reason_of
 from greenhorn.workers.accepting import ACCEPTS, PAUSE, Doorkeeper
-from greenhorn.workers.asgi.engine import Engine, Guard
+from greenhorn.workers.asgi.engine import Engine, Guard, unheard_since
 from greenhorn.workers.asgi.kind import Application
 from greenhorn.workers.asgi.proxied import Peer, first_byte, take_proxy_header
 from greenhorn.workers.crowd import GAVE_WAY, IDLE_FOR
@@ -108,17 +109,11 @@ class Acceptor:
     def _make_room(self) -> bool:
         """Close the connection without a request that was silent for longest; whether there was one."""
         heard_before = time.monotonic() - IDLE_FOR
-        idle = [
-            one
-            for one in self._engine.state.connections
-            if isinstance(one, Guard)
-            and one.is_free
-            and (one.is_idle or one.heard_at < heard_before)
-            and not one.transport.is_closing()
-        ]
-        longest = min(idle, key=lambda one: one.heard_at, default=None)
-        silent, since = next(iter(self._silent.items()), (None, math.inf))
-        if silent is not None and since < (longest.heard_at if longest is not None else heard_before):
+        silent_ones = [(_silent_since(one, heard_before), one) for one in self._engine.state.connections]
+        idle = [pair for pair in silent_ones if pair[0] < math.inf]
+        since, longest = min(idle, key=itemgetter(0), default=(heard_before, None))
+        silent, accepted = next(iter(self._silent.items()), (None, math.inf))
+        if silent is not None and accepted < since:
             del self._silent[silent]
             silent.cancel()
         elif longest is not None:
@@ -226,3 +221,14 @@ class Acceptor:
         else:
             why = reason_of(error) if isinstance(error, Exception) else "the worker leaves"
             self._log.debug("a TLS handshake with %s fails: %s", name, why)
+
+
+def _silent_since(connection: Any, heard_before: float) -> float:
+    """Since when a connection that has no request is silent; `inf` for one that is to stay."""
+    if connection.transport.is_closing():
+        return math.inf
+    if isinstance(connection, Guard):
+        idle = connection.is_free and (connection.is_idle or connection.heard_at < heard_before)
+        return connection.heard_at if idle else math.inf
+    since = unheard_since(connection)
+    return since if 0 < since < heard_before else math.inf

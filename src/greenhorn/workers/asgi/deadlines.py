@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from greenhorn.net.kernel import confirmed, unacknowledged
 from greenhorn.net.pace import Pace, Patience
-from greenhorn.workers.asgi.engine import Engine, Guard
+from greenhorn.workers.asgi.engine import Engine, Guard, unheard_since
 
 LONGEST = 2.5
 """Seconds between two looks, beyond which the loop was held up: no client is charged for them."""
@@ -25,6 +25,8 @@ def sweep(engine: Engine, deadlines: Deadlines, now: float) -> None:
     for connection in list(engine.state.connections):
         if isinstance(connection, Guard):
             _judge(connection, deadlines, now)
+        elif 0 < unheard_since(connection) < now - deadlines.head:
+            connection.transport.abort()
 
 
 def _judge(connection: Guard, deadlines: Deadlines, now: float) -> None:

@@ -351,9 +351,11 @@ class Guard(asyncio.Protocol):
     def _make_websocket(self, *, config: Config, app_state: dict[str, Any], **_others: Any) -> asyncio.Protocol:
         make: Any = config.ws_protocol_class
         made = make(config=config, server_state=self.engine.handshakes, app_state=app_state)
+        made.unheard_since = monotonic()
         engine, enter, client = self.engine, self._enter, self.whose
 
         def run(scope: Scope, receive: Receive, send: Send) -> Any:
+            made.unheard_since = 0.0
             scope["client"] = client
             if self.encrypted is not None:
                 self.encrypted.tell(scope)
@@ -362,6 +364,15 @@ class Guard(asyncio.Protocol):
         made.app = run
         protocol: asyncio.Protocol = made
         return protocol
+
+
+def unheard_since(websocket: Any) -> float:
+    """Since when a WebSocket's handshake has waited for the client; 0 if the application has it.
+
+    What its protocol cannot make sense of, it may leave unanswered.
+    """
+    since: float = websocket.unheard_since
+    return since
 
 
 def has_shaken_hands(websocket: Any) -> bool:

@@ -10,6 +10,9 @@ OTHERS = ("uvicorn.asgi", "uvicorn.access")
 NEWS = logging.INFO
 """The highest level of what is told of each connection."""
 
+MALFORMED = "Invalid HTTP request received."
+"""What anybody can make it say."""
+
 
 class Forwarder(logging.Handler):
     """Hands records over to our error log. Any thread."""
@@ -25,8 +28,8 @@ class Forwarder(logging.Handler):
             self._log.debug("a request was cancelled: %s", error or "its client had left")
             return
         text = record.getMessage().rstrip()
-        # Each connection is news to uvicorn: here the access log tells of them.
-        level = record.levelno if record.levelno > NEWS else logging.DEBUG
+        # Each connection is news to uvicorn, and what is no HTTP a warning: here the logs tell of them already.
+        level = record.levelno if record.levelno > NEWS and text != MALFORMED else logging.DEBUG
         self._log.log(level, "%s", text, exc_info=record.exc_info)
 
 

@@ -9,13 +9,14 @@ from greenhorn.http.forwarded import NOTHING, Forwarding, Told
 from greenhorn.http.head import Limits
 from greenhorn.http.names import FieldNames
 from greenhorn.http.peer import scheme_from_proxy
+from greenhorn.workers.asgi.ambiguity import HOST, TELLTALE, check_unambiguous
 from greenhorn.workers.asgi.kind import Scope, Send
 
 TakeIn = Callable[[Scope], None]
 """Changes a scope to what the application is to see. Raises `HTTPError` to refuse the request. Loop's thread."""
 
 REMEMBERED = 2048
-"""Names that are remembered before the memory is emptied: strangers choose them."""
+"""Names, and hosts, that are remembered before the memory is emptied: strangers choose them."""
 LONGEST_REMEMBERED = 64
 VERSION = len(" HTTP/1.1") + 1
 """Bytes of a request line beside method and target."""
@@ -61,6 +62,7 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
     short = longest - LONGEST_REMEMBERED
     unsuspicious = (longest_line or limits.largest) - LONGEST_METHOD - VERSION
     harmless: set[bytes] = set()
+    hosts: set[bytes] = set()
     telling, names = trust.telling, trust.names
 
     def take_in(scope: Scope) -> None:
@@ -70,20 +72,20 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
         if len(headers) > most_fields or len(scope["raw_path"]) + len(scope["query_string"]) > unsuspicious:
             judge(scope)
             return
+        named = False
         for name, value in headers:
             if name not in harmless or len(value) > short:
+                if name == HOST and value in hosts and not named:
+                    named = True
+                    continue
                 judge(scope)
                 return
-
-    def check_size(scope: Scope) -> None:
-        asked = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope.get("method", "GET")) + VERSION
-        if longest_line and asked > longest_line:
-            raise HTTPError(414, "the request line is longer than limit_request_line")
-        if len(scope["headers"]) > most_fields:
-            raise HTTPError(431, "there are more fields than limit_request_fields")
+        if not named or scope["http_version"] != "1.1":
+            judge(scope)
 
     def judge(scope: Scope) -> None:
-        check_size(scope)
+        _check_size(scope, limits)
+        check_unambiguous(scope)
         kept = []
         told: dict[str, str] = {}
         for name, value in scope["headers"]:
@@ -101,16 +103,31 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
             elif key == "CONTENT_LENGTH":
                 if longest_body and int(value) > longest_body:
                     raise HTTPError(413, "the body is larger than limit_request_body")
-            elif len(name) <= LONGEST_REMEMBERED:
-                if len(harmless) >= REMEMBERED:
-                    harmless.clear()
-                harmless.add(name)
+            elif name == HOST:
+                _remember(value, hosts)
+            elif name not in TELLTALE:
+                _remember(name, harmless)
             kept.append((name, value))
         scope["headers"] = kept
         if told:
             _believe(scope, trust, told)
 
     return take_in
+
+
+def _check_size(scope: Scope, limits: Limits) -> None:
+    asked = len(scope["raw_path"]) + len(scope["query_string"]) + len(scope.get("method", "GET")) + VERSION
+    if limits.request_line and asked > limits.request_line:
+        raise HTTPError(414, "the request line is longer than limit_request_line")
+    if len(scope["headers"]) > limits.fields:
+        raise HTTPError(431, "there are more fields than limit_request_fields")
+
+
+def _remember(text: bytes, known: set[bytes]) -> None:
+    if len(text) <= LONGEST_REMEMBERED:
+        if len(known) >= REMEMBERED:
+            known.clear()
+        known.add(text)
 
 
 def _believe(scope: Scope, trust: Trust, fields: Mapping[str, str]) -> None:

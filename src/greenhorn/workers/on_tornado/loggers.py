@@ -2,13 +2,15 @@
 
 import logging
 
+from tornado.iostream import StreamClosedError
+
 from greenhorn.observe.logger import Logger
 
 NAMES = ("tornado", "asyncio")
 ACCESS = "tornado.access"
 """Lines that the access log has already."""
-WEATHER = "SSL Error"
-"""How a line begins that anybody can cause who sends bytes to an address of https."""
+WEATHER = ("SSL Error", "Cannot send error response after headers written")
+"""How lines begin that clients can cause."""
 
 
 class ToErrorLog(logging.Handler):
@@ -20,7 +22,8 @@ class ToErrorLog(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Let the error log handle the record, if it is of a level that this has."""
-        if isinstance(record.msg, str) and record.msg.startswith(WEATHER):
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, StreamClosedError) or (isinstance(record.msg, str) and record.msg.startswith(WEATHER)):
             record.levelno, record.levelname = logging.DEBUG, "DEBUG"
         if self._log.isEnabledFor(record.levelno):
             self._log.handle(record)
