@@ -12,7 +12,7 @@ from integration.answers import Answer, AnswerReader
 from integration.asgi import FAMILY, Site
 from integration.launching import ask_at
 from integration.running import DEADLINE, Server, StartServer, wait_until
-from integration.wire import REFUSAL, is_readable, receive_to_end
+from integration.wire import REFUSAL, is_readable, receive_to_end, reset
 
 GET = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
 
@@ -242,6 +242,19 @@ def test_a_client_that_does_not_read_is_cut_off(server: StartServer, tmp_path: P
         wait_until(lambda: not established(connection), what="the end of the connection")
         with pytest.raises(ConnectionResetError):
             read_all(connection)
+
+
+def test_clients_that_leave_in_an_answer_leave_no_line_that_is_none_of_the_log(start: Start):
+    site = start()
+    for _ in range(30):
+        with site.connect() as connection:
+            connection.sendall(GET.format("/pour", "").encode())
+            assert connection.recv(1000)
+            reset(connection)
+    assert get(site, "/", "Connection: close").status == 200
+    site.stop()
+    assert [line for line in site.log().splitlines() if not line.startswith("[")] == []
+    assert "WARNING" not in site.log()
 
 
 def read_all(connection: socket.socket) -> bytes:

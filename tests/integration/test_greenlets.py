@@ -235,6 +235,12 @@ def test_clients_that_leave_in_the_midst_leave_nothing_behind(server: StartServe
     assert "ERROR" not in site.log()
 
 
+def test_a_reload_says_nothing_that_is_no_line_of_the_log(server: StartServer, library: str):
+    site = start_waiting(server, library)
+    signal_and_wait(site, signal.SIGHUP, SERVES)
+    assert [line for line in site.log().splitlines() if not line.startswith("[")] == []
+
+
 def test_a_worker_that_lets_nobody_run_is_replaced_and_the_log_says_where_it_was(server: StartServer, library: str):
     site = start_waiting(server, library, "--timeout", "2", allow_traceback=True)
     worker = site.worker_pid()

@@ -1,4 +1,4 @@
-"""What uvicorn logs, in the error log."""
+"""What uvicorn and the loop log, in the error log."""
 
 import asyncio
 import logging
@@ -6,12 +6,13 @@ import logging
 from greenhorn.observe.logger import Logger
 
 ENGINE = "uvicorn.error"
+LOOP = "asyncio"
 OTHERS = ("uvicorn.asgi", "uvicorn.access")
 NEWS = logging.INFO
 """The highest level of what is told of each connection."""
 
-MALFORMED = "Invalid HTTP request received."
-"""What anybody can make it say."""
+BY_CLIENTS = ("Invalid HTTP request received.", "socket.send() raised exception.")
+"""What any client can make it say."""
 
 
 class Forwarder(logging.Handler):
@@ -29,12 +30,12 @@ class Forwarder(logging.Handler):
             return
         text = record.getMessage().rstrip()
         # Each connection is news to uvicorn, and what is no HTTP a warning: here the logs tell of them already.
-        level = record.levelno if record.levelno > NEWS and text != MALFORMED else logging.DEBUG
+        level = record.levelno if record.levelno > NEWS and not text.startswith(BY_CLIENTS) else logging.DEBUG
         self._log.log(level, "%s", text, exc_info=record.exc_info)
 
 
 def forward_engine_log(log: Logger) -> None:
-    """Let uvicorn log to `log`, unless a logging configuration says where that goes. In a worker, before it serves."""
+    """Let them log to `log`, unless a logging configuration says where that goes. In a worker, before it serves."""
     engine = logging.getLogger(ENGINE)
     if engine.handlers or logging.getLogger("uvicorn").handlers:
         return
@@ -42,5 +43,9 @@ def forward_engine_log(log: Logger) -> None:
     engine.setLevel(logging.DEBUG if log.error_log.isEnabledFor(logging.DEBUG) else logging.WARNING)
     engine.propagate = False
     engine.addHandler(Forwarder(log))
+    loop = logging.getLogger(LOOP)
+    if not loop.hasHandlers():
+        loop.propagate = False
+        loop.addHandler(Forwarder(log))
     for name in OTHERS:
         logging.getLogger(name).setLevel(logging.WARNING)
