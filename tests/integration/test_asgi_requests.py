@@ -161,6 +161,16 @@ def test_an_application_that_fails_is_a_500_and_one_line(start: Start):
     wait_until(lambda: re.search(r'"GET /fail HTTP/1.1" 500 21 ', site.stdout()), what="the line")
 
 
+def test_the_access_log_tells_the_answer_that_an_application_did_not_give(start: Start):
+    site = start("--access-logfile", "-", allow_traceback=True)
+    assert get(site, "/leave").status == 500
+    wait_until(lambda: re.search(r'"GET /leave HTTP/1.1" 500 21 ', site.stdout()), what="the line")
+    with site.connect() as connection:
+        connection.sendall(GET.format("/split", "").encode())
+        assert b"Set-Cookie" not in receive_to_end(connection)
+    wait_until(lambda: re.search(r'"GET /split HTTP/1.1" 500 ', site.stdout()), what="the line")
+
+
 @pytest.mark.parametrize(
     ("request_text", "status"),
     [

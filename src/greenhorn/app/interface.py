@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,13 @@ OF_ASGI3 = ["scope", "receive", "send"]
 
 
 def check_wsgi(application: Callable[..., Any]) -> None:
-    """Raise `AppLoadError` for an application of ASGI; what cannot be told is believed to be one of WSGI."""
+    """Raise `AppLoadError` for an application of ASGI or Tornado; what cannot be told is believed to be one of WSGI."""
+    tornado = sys.modules.get("tornado.httputil")
+    if tornado is not None and isinstance(application, tornado.HTTPServerConnectionDelegate):
+        raise AppLoadError(
+            f"{name_of(application)} is an application of Tornado, and this worker class serves WSGI: use -k tornado",
+            OTHER_INTERFACE,
+        )
     if is_asgi(application):
         raise AppLoadError(
             f"{name_of(application)} is an application of ASGI: it is called with (scope, receive, send) and awaited, "

@@ -83,6 +83,11 @@ def _imported(name: str, module: str, attribute: str) -> Any:
             raise ConfigError(
                 f"worker_class = {name!r}: needs {library}, which is not installed: pip install 'greenhorn[{extra}]'"
             ) from None
+        if (error.name or "").partition(".")[0] == "gunicorn":
+            raise ConfigError(
+                f"worker_class = {name!r}: {module} needs gunicorn, whose classes do not run here: use -k asgi "
+                "in place of uvicorn's, or import the base class from greenhorn.workers.base (docs/workers.md)"
+            ) from error
         raise ConfigError(f"worker_class = {name!r}: {module} cannot be imported: {error}") from error
     except Exception as error:
         what = module

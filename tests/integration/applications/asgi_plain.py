@@ -133,7 +133,27 @@ async def echo_messages(scope: dict[str, Any], receive: Any, send: Any) -> None:
         await send({"type": "websocket.send", "text": message["text"]})
 
 
-HANDLERS = {"/scope": show, "/echo": echo, "/held": hold, "/rest": rest, "/block": block, "/pour": pour, "/fail": fail}
+async def leave(_scope: dict[str, Any], _receive: Any, _send: Any) -> None:
+    """Return without an answer."""
+
+
+async def split(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
+    """Try to send a field in which another one hides."""
+    fields = [(b"content-length", b"0"), (b"x", b"a\r\nSet-Cookie: z=1")]
+    await send({"type": "http.response.start", "status": 200, "headers": fields})
+
+
+HANDLERS = {
+    "/scope": show,
+    "/echo": echo,
+    "/held": hold,
+    "/rest": rest,
+    "/block": block,
+    "/pour": pour,
+    "/fail": fail,
+    "/leave": leave,
+    "/split": split,
+}
 
 
 class Asgi2:

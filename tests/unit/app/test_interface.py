@@ -100,6 +100,12 @@ class Proxy:
         return wsgi(*arguments)
 
 
+def test_an_application_of_tornado_is_told():
+    web = pytest.importorskip("tornado.web")
+    with pytest.raises(AppLoadError, match=r"Application is an application of Tornado, .* use -k tornado"):
+        check_wsgi(web.Application([]))
+
+
 @pytest.mark.parametrize(
     "application",
     [

@@ -117,6 +117,14 @@ def test_a_class_that_is_none_of_ours_is_told_by_its_name():
     assert refusal(dict).startswith("worker_class = 'builtins.dict': is no subclass of greenhorn.workers.base.Worker")
 
 
+def test_a_module_that_needs_gunicorn_where_that_is_missing_is_told_what_to_do(
+    module: Write, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setitem(sys.modules, "gunicorn", None)
+    module("uvi_of_test", "from gunicorn.workers.base import Worker\nclass Own(Worker): pass\n")
+    assert "use -k asgi in place of uvicorn's, or import the base class from" in refusal("uvi_of_test:Own")
+
+
 def test_a_class_on_the_base_of_gunicorn_is_told_which_base_to_take():
     base = pytest.importorskip("gunicorn.workers.base")
     own = type("Own", (base.Worker,), {})

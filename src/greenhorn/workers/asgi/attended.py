@@ -90,6 +90,14 @@ class Exchange:
             self.status_code = 403
             self.reason = message.get(REASON, "")
 
+    def fail(self, cycle: Any) -> None:
+        """Take note of what uvicorn answers for an application that has not; `cycle` is its view of the request."""
+        if getattr(cycle, "disconnected", False):
+            return  # nobody waits for it
+        self.status_code, self.reason = FAILED.status, FAILED.detail
+        if not getattr(cycle, "response_started", False):  # else it has refused that, and just closes
+            self.sent = SENT_AT_FAILURE
+
 
 class Attendance:
     """Attends each request of one worker: makes applications of ASGI that do what is asked for around another one.
@@ -127,8 +135,14 @@ class Attendance:
             request: Request | None = None
 
             def note(message: Message) -> Any:
+                if message["type"] == "http.response.start":
+                    return begin(message)
                 exchange.note(message)
                 return send(message)
+
+            async def begin(message: Message) -> None:
+                await send(message)  # which refuses what is malformed
+                exchange.note(message)
 
             try:
                 try:
@@ -141,13 +155,9 @@ class Attendance:
                     await refuse(scope, note, error)
                 else:
                     await self._run(application, scope, receive, note, exchange)
-            except asyncio.CancelledError:
-                raise
-            except BaseException:
-                if not exchange.status_code and scope["type"] == "http":
-                    exchange.status_code, exchange.sent, exchange.reason = FAILED.status, SENT_AT_FAILURE, FAILED.detail
-                raise
             finally:
+                if not exchange.status_code and scope["type"] == "http":
+                    exchange.fail(getattr(send, "__self__", None))
                 self._end(scope, head, exchange, request)
 
         return attended
