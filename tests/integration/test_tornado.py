@@ -127,6 +127,12 @@ def test_a_wsgi_container_is_an_application_of_tornados(server: StartServer, app
     assert site.request(b"GET /here HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n").text == "/here"
 
 
+def test_with_preload_nobody_is_warned_of_what_tornado_does_not_do(native: Callable[..., Server]):
+    site = native("--preload")
+    assert site.request(LAST).status == 200
+    assert "WARNING" not in site.log()
+
+
 def test_many_clients_that_read_nothing_of_a_native_answer_are_all_cut_off(native: Callable[..., Server]):
     site = native("--write-timeout", "1")
     deaf = [ask(site, "/pieces") for _ in range(8)]

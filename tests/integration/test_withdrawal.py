@@ -74,5 +74,5 @@ def test_they_come_back_when_the_second_master_ends_while_a_broken_reload_is_tri
         site.wait_for_log(rf"second master \(pid:{successor}\) has ended")
         gate.write_bytes(b"!")
         wait_for_workers(site, site.pid, 2)
-    assert GIVEN_UP in site.log()
+    site.wait_for_log(GIVEN_UP)
     assert version(site) == "two"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from integration.answers import AnswerReader
-from integration.kinds import AT_ONCE, BUSY, EVERY_KIND, ONE_REQUEST, differs
+from integration.kinds import AT_ONCE, BUSY, EVERY_KIND, ONE_REQUEST, PARSER, differs
 from integration.running import Server, StartServer, wait_until
 from integration.staging import Theatre, dump, pass_the_poller, seen, wait_seconds
 from integration.staging import ask as request_for
@@ -33,6 +33,7 @@ def site(module_secure: StartServer) -> Server:
     return module_secure("wsgi_app", "--access-logfile", "-", "--log-level", "debug")
 
 
+@differs("tornado", row=PARSER, only=("no request",))
 @VERSIONS
 @pytest.mark.parametrize(
     "request_bytes",
@@ -173,6 +174,7 @@ def test_what_is_whole_before_a_record_that_was_tampered_with_is_served(site: Se
     assert site.request(GET).status == 200
 
 
+@differs("sync", row=BUSY)
 @VERSIONS
 def test_clients_that_leave_with_a_goodbye_are_known_to_have_left(
     stage: Theatre, trusting: ssl.SSLContext, version: ssl.TLSVersion

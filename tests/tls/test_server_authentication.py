@@ -81,11 +81,11 @@ def test_openssl_refuses_a_server_whose_authority_it_does_not_know(site: Server)
     assert HELLO not in said
 
 
-@pytest.mark.parametrize("kind", [trustme.KeyType.RSA, trustme.KeyType.ECDSA], ids=["RSA", "ECDSA"])
+@pytest.mark.parametrize("key_type", [trustme.KeyType.RSA, trustme.KeyType.ECDSA], ids=["RSA", "ECDSA"])
 def test_keys_of_either_kind_serve(
-    server: StartServer, authority: trustme.CA, trusting: ssl.SSLContext, tmp_path: Path, kind: trustme.KeyType
+    server: StartServer, authority: trustme.CA, trusting: ssl.SSLContext, tmp_path: Path, key_type: trustme.KeyType
 ):
-    own = issue(authority, tmp_path / "own", key_type=kind)
+    own = issue(authority, tmp_path / "own", key_type=key_type)
     site = server("wsgi_app", *own.flags, trust=trusting)
     made = visit(site, trusting)
     assert made.answer.status == 200

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import importlib.util
 import math
 import os
 import signal
@@ -15,7 +14,7 @@ from typing import Any
 
 from uvicorn.server import ServerState
 
-from greenhorn.errors import ConfigError, HTTPError
+from greenhorn.errors import HTTPError
 from greenhorn.http.peer import Networks
 from greenhorn.http.response import error_response
 from greenhorn.net.pace import Pace
@@ -37,6 +36,7 @@ from greenhorn.workers.asgi.inflight import dump
 from greenhorn.workers.asgi.intake import TakeIn, Trust, make_take_in, refuse
 from greenhorn.workers.asgi.kind import Application, Receive, Scope, Send, as_asgi3
 from greenhorn.workers.asgi.lifespan import Lifespan
+from greenhorn.workers.asgi.loops import check_loop, new_loop, serves_websockets
 from greenhorn.workers.asgi.redirecting import redirecting
 from greenhorn.workers.base import OF_THREADS, Worker
 from greenhorn.workers.composition import (
@@ -65,6 +65,7 @@ class ASGIWorker(Worker):
 
     without_effect = (
         *(name for name in OF_THREADS if name != "request_timeout"),
+        "threads",
         "keepalive_requests",
         "stream_request_body",
         "permit_obsolete_folding",
@@ -88,6 +89,13 @@ class ASGIWorker(Worker):
         check_version()
 
     @classmethod
+    def check_config(cls, cfg: Any, log: Any) -> None:
+        """Look whether the loop that is asked for is installed, and tell where nobody speaks WebSocket."""
+        check_loop(cls.loop_kind or cfg.asgi_loop)
+        if not serves_websockets():
+            log.warning("WebSockets are not served: pip install websockets")
+
+    @classmethod
     def check_application(cls, application: Callable[..., Any]) -> None:
         """Refuse an application of WSGI, and a factory."""
         as_asgi3(application)
@@ -97,7 +105,7 @@ class ASGIWorker(Worker):
         settings = self.settings
         forward_engine_log(self.log)
         self._application = as_asgi3(self.service.app)
-        self.loop = _new_loop(self.loop_kind or settings.asgi_loop)
+        self.loop = new_loop(self.loop_kind or settings.asgi_loop)
         asyncio.set_event_loop(self.loop)
         self.loop.set_exception_handler(self._note_exception)
         self.waiting = (None,)  # access lines wait for those of the same turn of the loop
@@ -383,15 +391,3 @@ def _end_process(code: int) -> None:
         with contextlib.suppress(OSError, ValueError):
             stream.flush()
     os._exit(code)
-
-
-def _new_loop(kind: str) -> asyncio.AbstractEventLoop:
-    """An event loop. Raises `ConfigError` for uvloop where it is not installed."""
-    if kind != "asyncio" and importlib.util.find_spec("uvloop") is not None:
-        import uvloop  # noqa: PLC0415 - only who has it, and wants it
-
-        loop: asyncio.AbstractEventLoop = uvloop.new_event_loop()
-        return loop
-    if kind == "uvloop":
-        raise ConfigError("asgi_loop: uvloop is not installed: pip install uvloop, or choose auto or asyncio")
-    return asyncio.new_event_loop()

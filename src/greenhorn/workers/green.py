@@ -1,7 +1,9 @@
 """What the worker classes on greenlets have in common: one greenlet per connection, which waits for its client."""
 
 import abc
+import atexit
 import math
+import os
 import select
 import socket
 import sys
@@ -63,7 +65,7 @@ class GreenWorker(Worker):
     A subclass says how to wait. Everything runs in one thread, one greenlet at a time; who waits lets others run.
     """
 
-    without_effect = ("queue_size", "queue_timeout")
+    without_effect = ("threads", "queue_size", "queue_timeout")
 
     # What a subclass says.
 
@@ -344,6 +346,14 @@ class GreenWorker(Worker):
         for listener in self.listeners:
             self._doorkeeper.accept(listener, 1 if listener.fd in others_serve else self.settings.backlog)
             listener.close()
+
+    def depart(self, code: int) -> None:
+        """End the process although greenlets still have requests: what they hold, Python might wait for at its end."""
+        if self.booted and self._at_work:
+            atexit._run_exitfuncs()  # noqa: SLF001 - what Python itself calls
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(code)
 
     def _say_farewell(self) -> None:
         """Close what has no request: who waits there sees the end of the stream, after what came before it."""

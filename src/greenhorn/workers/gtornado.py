@@ -79,11 +79,12 @@ class TornadoWorker(Worker):
         if not isinstance(application, OWN_KINDS):
             check_wsgi(application)
 
-    def patch(self) -> None:
+    def load_wsgi(self) -> Application:
         """Make the loop before the application is imported, which may ask for it. One of the master's is no use."""
         self._asyncio_loop = asyncio.new_event_loop()
         asyncio.set_event_loop(self._asyncio_loop)
         self._loop = IOLoop.current()
+        return super().load_wsgi()
 
     def init(self) -> None:
         """Make Tornado's server, and the threads of a WSGI application; raises `ConfigError`."""

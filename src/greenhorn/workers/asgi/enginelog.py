@@ -11,7 +11,12 @@ OTHERS = ("uvicorn.asgi", "uvicorn.access")
 NEWS = logging.INFO
 """The highest level of what is told of each connection."""
 
-BY_CLIENTS = ("Invalid HTTP request received.", "socket.send() raised exception.")
+BY_CLIENTS = (
+    "Invalid HTTP request received.",
+    "Unsupported upgrade request.",
+    "No supported WebSocket library detected.",
+    "socket.send() raised exception.",
+)
 """What any client can make it say."""
 
 
