@@ -12,9 +12,18 @@ from integration.answers import Answer, AnswerReader
 from integration.asgi import FAMILY, Site
 from integration.launching import ask_at
 from integration.running import DEADLINE, Server, StartServer, wait_until
+from integration.slow_clients import is_reset_within
 from integration.wire import REFUSAL, is_readable, receive_to_end, reset
 
 GET = "GET {} HTTP/1.1\r\nHost: x\r\n{}\r\n"
+
+
+UPGRADE = (
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+)
 
 
 class Start(Protocol):
@@ -33,6 +42,16 @@ def start(server: StartServer, tmp_path: Path, request: pytest.FixtureRequest) -
 
 def get(site: Server, target: str, *fields: str) -> Answer:
     return site.request(GET.format(target, "".join(f"{field}\r\n" for field in fields)).encode())
+
+
+def ask_for(site: Server, target: str, *fields: str) -> socket.socket:
+    """Ask on a connection that has not much on its way."""
+    connection = socket.socket()
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)  # before the first window is told
+    connection.settimeout(DEADLINE)
+    connection.connect(("127.0.0.1", site.port))
+    connection.sendall(GET.format(target, "".join(f"{field}\r\n" for field in fields)).encode())
+    return connection
 
 
 def scope_of(site: Server, target: str = "/scope", *fields: str) -> dict[str, Any]:
@@ -224,9 +243,9 @@ def test_what_could_be_read_in_two_ways_is_refused_and_ends_the_connection(start
 
 def test_websockets_whose_handshake_is_none_do_not_hold_their_places(start: Start):
     site = start("--worker-connections", "3", "--header-timeout", "1")
-    fields = ("Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13", "Content-Length: 5")
-    key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="
-    handshake = GET.format("/", "".join(f"{field}\r\n" for field in (*fields, key))).encode() + b"abcde"
+    handshake = (
+        GET.format("/", "".join(f"{field}\r\n" for field in (*UPGRADE, "Content-Length: 5"))).encode() + b"abcde"
+    )
     held = [site.connect() for _ in range(3)]
     for connection in held:
         connection.sendall(handshake)
@@ -265,6 +284,15 @@ def test_clients_that_leave_in_an_answer_leave_no_line_that_is_none_of_the_log(s
     site.stop()
     assert [line for line in site.log().splitlines() if not line.startswith("[")] == []
     assert "WARNING" not in site.log()
+
+
+def test_clients_of_websockets_that_do_not_read_are_cut_off(start: Start):
+    site = start("--write-timeout", "1", "--worker-connections", "3")
+    deaf = [ask_for(site, "/push", *UPGRADE) for _ in range(3)]
+    for connection in deaf:
+        with connection:
+            assert is_reset_within(connection, DEADLINE)
+    assert get(site, "/", "Connection: close").status == 200
 
 
 def read_all(connection: socket.socket) -> bytes:

@@ -7,6 +7,7 @@ import json
 import os
 import pwd
 import signal
+import socket
 import stat
 import sys
 import threading
@@ -281,6 +282,8 @@ def other_threads() -> list[str]:
     others = [thread for thread in threading.enumerate() if thread is not current]
     known = {threading.get_native_id(), *(thread.native_id for thread in others)}
     names = [thread.name for thread in others]
+    if socket.socket.__module__ != "socket":
+        return names  # where a library replaces what blocks, the others are its own, which it makes anew
     with contextlib.suppress(OSError):
         for task in sorted(Path("/proc/self/task").iterdir()):
             if int(task.name) not in known:

@@ -16,6 +16,7 @@ class GeventWorker(GreenWorker):
     def patch(self) -> None:
         """Replace what blocks, before the application is loaded and binds it."""
         monkey.patch_all()
+        gevent.get_hub()  # a loop that cannot be made is a start that fails
 
     def spawn(self, run: Callable[..., None], *arguments: Any) -> None:  # noqa: D102 - the contract stands in the base class
         gevent.spawn(run, *arguments)

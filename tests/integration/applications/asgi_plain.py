@@ -34,6 +34,8 @@ async def application(scope: dict[str, Any], receive: Any, send: Any) -> None:
     """Answer."""
     if scope["type"] == "lifespan":
         await live(scope, receive, send)
+    elif scope["type"] == "websocket" and scope["path"] == "/push":
+        await push(receive, send)
     elif scope["type"] == "websocket":
         await echo_messages(scope, receive, send)
     else:
@@ -113,6 +115,14 @@ async def pour(_scope: dict[str, Any], _receive: Any, send: Any) -> None:
     for _ in range(64):
         await send({"type": "http.response.body", "body": bytes(LARGE), "more_body": True})
     await send({"type": "http.response.body", "body": b""})
+
+
+async def push(receive: Any, send: Any) -> None:
+    """Send more messages than any client reads that does not read."""
+    await receive()
+    await send({"type": "websocket.accept"})
+    for _ in range(256):
+        await send({"type": "websocket.send", "bytes": bytes(65536)})
 
 
 async def fail(_scope: dict[str, Any], _receive: Any, _send: Any) -> None:

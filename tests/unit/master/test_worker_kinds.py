@@ -25,18 +25,24 @@ class Own(Worker):
         cls.prepared += 1
 
     class Inner(Worker):
-        pass
+        def run(self):
+            pass
 
-class Fails(Worker):
+    run = Inner.run
+
+class Fails(Own):
     @classmethod
     def setup(cls):
         raise OSError("no such device")
 
-class Particular(Worker):
+class Particular(Own):
     @classmethod
     def setup(cls):
         from greenhorn.errors import ConfigError
         raise ConfigError("own_setting: must be 3")
+
+class Idle(Worker):
+    pass
 
 not_a_class = 3
 """
@@ -123,6 +129,10 @@ def test_a_module_that_needs_gunicorn_where_that_is_missing_is_told_what_to_do(
     monkeypatch.setitem(sys.modules, "gunicorn", None)
     module("uvi_of_test", "from gunicorn.workers.base import Worker\nclass Own(Worker): pass\n")
     assert "use -k asgi in place of uvicorn's, or import the base class from" in refusal("uvi_of_test:Own")
+
+
+def test_a_class_without_a_loop_is_told(shop: str):
+    assert "it has no method run" in refusal(f"{shop}.Idle")
 
 
 def test_a_class_on_the_base_of_gunicorn_is_told_which_base_to_take():

@@ -1,10 +1,11 @@
 """Whose time is up: what uvicorn waits for without end."""
 
 from dataclasses import dataclass
+from typing import Any
 
 from greenhorn.net.kernel import confirmed, unacknowledged
 from greenhorn.net.pace import Pace, Patience
-from greenhorn.workers.asgi.engine import Engine, Guard, unheard_since
+from greenhorn.workers.asgi.engine import Engine, Guard, reset, unheard_since
 
 LONGEST = 2.5
 """Seconds between two looks, beyond which the loop was held up: no client is charged for them."""
@@ -22,43 +23,43 @@ class Deadlines:
 
 def sweep(engine: Engine, deadlines: Deadlines, now: float) -> None:
     """End the connections whose clients kept the server waiting for too long. Once a second, loop's thread."""
-    for connection in list(engine.state.connections):
-        if isinstance(connection, Guard):
+    connections: list[Any] = list(engine.state.connections)
+    for connection in connections:
+        unsent = connection.transport.get_write_buffer_size()
+        if not unsent:
+            connection.writing = None
+        elif _reads_too_slowly(connection, deadlines.write, unsent, now):
+            reset(connection.transport)
+        if not unsent and not connection.transport.is_closing():
             _judge(connection, deadlines, now)
-        elif 0 < unheard_since(connection) < now - deadlines.head:
+
+
+def _judge(connection: Any, deadlines: Deadlines, now: float) -> None:
+    """End a connection on whose client something else waits than what is written for it."""
+    if not isinstance(connection, Guard):
+        if 0 < unheard_since(connection) < now - deadlines.head:
             connection.transport.abort()
-
-
-def _judge(connection: Guard, deadlines: Deadlines, now: float) -> None:
-    transport = connection.transport
-    unsent = transport.get_write_buffer_size()
-    if unsent:
-        if _reads_too_slowly(connection, deadlines.write, unsent, now):
-            connection.reset()
-        return
-    connection.writing = None
-    if transport.is_closing():
-        return
-    if connection.is_free:
+    elif connection.is_free:
         if connection.head_since:
             if now - connection.head_since > deadlines.head:
                 connection.turn_away(408, "the head did not come in time")
         elif connection.cycle is None and now - connection.began > deadlines.first_byte:
-            transport.close()
+            connection.transport.close()
     elif connection.cycle.more_body and _sends_too_slowly(connection, deadlines.body, now):
         connection.turn_away(408, "the body did not come in time")
 
 
-def _reads_too_slowly(connection: Guard, pace: Pace, unsent: int, now: float) -> bool:
+def _reads_too_slowly(connection: Any, pace: Pace, unsent: int, now: float) -> bool:
     """Whether a client has no time left to take what is written for it."""
     taken = _taken(connection, unsent)
     if connection.writing is None:
         connection.writing = Patience(pace, now, taken)
         return False
-    return connection.writing.is_over(pace, now, taken, LONGEST)
+    over: bool = connection.writing.is_over(pace, now, taken, LONGEST)
+    return over
 
 
-def _taken(connection: Guard, unsent: int) -> int:
+def _taken(connection: Any, unsent: int) -> int:
     """How many bytes the client's system has confirmed, from a beginning that nobody knows.
 
     Where only what waits is known, this goes back when the application adds to it.

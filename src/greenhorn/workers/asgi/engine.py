@@ -295,14 +295,6 @@ class Guard(asyncio.Protocol):
             self.engine.loop.call_later(self.engine.grace, task.cancel)
         self.task = None
 
-    def reset(self) -> None:
-        """End the connection so that the client cannot take what it has for all."""
-        sock = self.transport.get_extra_info("socket")
-        if sock is not None:
-            with contextlib.suppress(OSError):
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self.transport.abort()
-
     def turn_away(self, status: int, reason: str) -> None:
         """Answer in the application's place, if no answer has begun, and end the connection."""
         transport, cycle = self.transport, self.cycle
@@ -318,7 +310,7 @@ class Guard(asyncio.Protocol):
             cycle.disconnected = True
             cycle.message_event.set()
             if begun:
-                self.reset()
+                reset(transport)
                 return
         transport.write(self.engine.refuse(self, status, reason))
         if not transport.can_write_eof():
@@ -351,7 +343,7 @@ class Guard(asyncio.Protocol):
     def _make_websocket(self, *, config: Config, app_state: dict[str, Any], **_others: Any) -> asyncio.Protocol:
         make: Any = config.ws_protocol_class
         made = make(config=config, server_state=self.engine.handshakes, app_state=app_state)
-        made.unheard_since = monotonic()
+        made.unheard_since, made.writing = monotonic(), None  # what deadlines go by
         engine, enter, client = self.engine, self._enter, self.whose
 
         def run(scope: Scope, receive: Receive, send: Send) -> Any:
@@ -364,6 +356,15 @@ class Guard(asyncio.Protocol):
         made.app = run
         protocol: asyncio.Protocol = made
         return protocol
+
+
+def reset(transport: Any) -> None:
+    """End a connection so that the client cannot take what it has for all."""
+    sock = transport.get_extra_info("socket")
+    if sock is not None:
+        with contextlib.suppress(OSError):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    transport.abort()
 
 
 def unheard_since(websocket: Any) -> float:
