@@ -92,8 +92,8 @@ def flags(kind: str) -> tuple[str, ...]:
 
 
 def possible(kind: str, arguments: Sequence[str]) -> Sequence[str]:
-    """Return the arguments of a server, without `--threads` for sync, which would be gthread with it."""
-    if kind != "sync" or "--threads" not in arguments:
+    """Return the arguments of a server, without `--threads` where it would mean another class, or nothing."""
+    if kind in ("gthread", "tornado") or "--threads" not in arguments:
         return arguments
     at = arguments.index("--threads")
     return (*arguments[:at], *arguments[at + 2 :])

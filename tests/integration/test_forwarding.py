@@ -14,7 +14,7 @@ import pytest
 from integration.answers import AnswerReader
 from integration.kinds import EVERY_KIND, ONE_REQUEST, PARSER, USUAL_KIND, differs
 from integration.running import DEADLINE, Server, StartServer, wait_until
-from integration.wire import connect, refusals
+from integration.wire import connect, refusals_behind
 
 pytestmark = EVERY_KIND
 Mirror = Callable[..., Server]
@@ -95,7 +95,7 @@ def test_a_stranger_tells_nothing_and_harms_nothing(mirror: Mirror):
 def test_an_entry_that_is_no_address_is_refused_and_the_log_says_why(mirror: Mirror):
     site = mirror("--forwarded-hops", "1", "--access-logfile", "-")
     assert site.request(get("X-Forwarded-For: 203.0.113.7, localhost")).status == 400
-    assert [refusal[5] for refusal in refusals(site)] == ["the address that a proxy forwarded is malformed"]
+    assert [refusal[5] for refusal in refusals_behind(site, 0)] == ["the address that a proxy forwarded is malformed"]
     assert seen(site, CLIENT)["REMOTE_ADDR"] == "203.0.113.7"
 
 

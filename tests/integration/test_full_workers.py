@@ -4,7 +4,7 @@ import time
 
 from integration.answers import AnswerReader
 from integration.staging import GET, Theatre, ask, dump, pass_the_poller, post, seen, status_on, wait_seconds
-from integration.wire import connect, ends_in_order, is_readable, refusals
+from integration.wire import connect, ends_in_order, is_readable, refusals_behind
 
 LATE = 0.5
 """Seconds after its time in which an answer must have come."""
@@ -29,7 +29,7 @@ def test_a_full_queue_turns_others_away_at_once_and_is_served_in_order(stage: Th
     for connection in (holder, *waiting):
         assert AnswerReader(connection).read().status == 200
     assert [name for name in seen(site) if "-" in name] == ["waiting-0", "waiting-1", "waiting-2"]
-    assert {line[5] for line in refusals(site)} == {"the queue was full"}
+    assert {line[5] for line in refusals_behind(site, 0)} == {"the queue was full"}
 
 
 def test_idle_connections_are_closed_for_new_ones_the_oldest_first(stage: Theatre):

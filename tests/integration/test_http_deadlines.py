@@ -1,5 +1,6 @@
 """What becomes of clients that let the server wait: all of them wait at once, and each ends as it should."""
 
+import re
 import select
 import selectors
 import socket
@@ -10,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from integration.kinds import AND_ASGI, ONE_REQUEST, PARSER, UVICORN, WHOLE_HEADS, differs
-from integration.running import DEADLINE, Server, StartServer
+from integration.running import DEADLINE, Server, StartServer, wait_until
 from integration.wire import connect, refusals
 
 pytestmark = AND_ASGI
@@ -130,12 +131,19 @@ def test_an_idle_connection_is_closed_without_a_word(waits: dict[str, Wait], nam
     assert received.startswith(b"HTTP/1.1 200 OK\r\n")
 
 
+def timed_out(site: Server) -> list[re.Match[str]]:
+    """Return the lines of requests that were answered 408."""
+    return [line for line in refusals(site) if line[3] == "408"]
+
+
 @differs("sync", row=ONE_REQUEST)
 @differs("tornado", "asgi", "asgi-h11", row=WHOLE_HEADS)
 def test_each_408_has_its_line_in_the_access_log(site: Server, waits: dict[str, Wait]):
     expected = sum(bytes(wait.received).count(b"HTTP/1.1 408 ") for wait in waits.values())
-    lines = [line for line in refusals(site) if line[3] == "408"]
-    assert len(lines) == expected == len(CLIENTS) - 3
+    assert expected == len(CLIENTS) - 3
+    wait_until(lambda: len(timed_out(site)) >= expected, what="all lines")
+    lines = timed_out(site)
+    assert len(lines) == expected
     assert {line[5] for line in lines} == {"the head did not come in time", "the body did not come in time"}
 
 

@@ -6,8 +6,8 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.kinds import AND_ASGI, PARSER, UVICORN, WHOLE_HEADS, differs
-from integration.running import Server, StartServer, wait_until
-from integration.wire import DELIVERIES, Send, connect, receive_head, refusals
+from integration.running import Server, StartServer
+from integration.wire import DELIVERIES, Send, connect, receive_head, refusals, refusals_behind
 
 pytestmark = AND_ASGI
 
@@ -102,8 +102,7 @@ def test_what_is_beyond_a_limit_is_refused_as_soon_as_that_is_clear(site: Server
         answer = reader.read()
         assert (answer.status, answer.headers["Connection"]) == (status, "close")
         assert reader.rest() == b""
-    wait_until(lambda: len(refusals(site)) > seen, what="the line of the access log")
-    assert [int(line[3]) for line in refusals(site)[seen:]] == [status]
+    assert [int(line[3]) for line in refusals_behind(site, seen)] == [status]
 
 
 def test_nobody_is_told_to_send_a_body_that_is_too_large(site: Server):

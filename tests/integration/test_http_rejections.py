@@ -7,7 +7,7 @@ import pytest
 
 from integration.answers import Answer, AnswerReader
 from integration.running import DEADLINE, Server, StartServer, wait_until
-from integration.wire import connect, is_readable, pieces, refusals, send_byte_by_byte
+from integration.wire import connect, is_readable, pieces, refusals, refusals_behind, send_byte_by_byte
 
 MARK = b"zq81"
 """Stands in every bad request, so that an echo of it can be seen."""
@@ -127,7 +127,7 @@ def assert_refused(site: Server, answer: Answer, status: int, seen: int) -> None
     assert parsedate_to_datetime(answer.headers["Date"]).tzinfo is not None
     assert len(answer.headers.get_all("Date", [])) == 1
     assert MARK.decode() not in f"{answer.reason}{answer.headers}{answer.text}"
-    lines = refusals(site)[seen:]
+    lines = refusals_behind(site, seen)
     assert [int(line[3]) for line in lines] == [status]
     assert answer.text == f"{status} {answer.reason}: {lines[0][5]}\n"
     assert lines[0][1] == "127.0.0.1"
@@ -166,7 +166,7 @@ def test_what_a_refused_request_says_cannot_forge_a_line_of_the_log(site: Server
     seen = len(refusals(site))
     bad = b'GET /"\xe9\\\x1b[2J%0a HTTP/1.1\r\nHost: x\r\n\r\n'
     assert site.request(bad).status == 400
-    [line] = refusals(site)[seen:]
+    [line] = refusals_behind(site, seen)
     assert line[2] == r"GET /\x22\xe9\x5c\x1b[2J%0a HTTP/1.1"
 
 

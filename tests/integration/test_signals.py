@@ -52,7 +52,7 @@ def test_ttin_and_ttou_change_the_number_of_workers_and_the_oldest_leaves(server
     [last] = count(site, signal.SIGTTOU, 1)
     assert last in left, "the last one stays"
     assert site.request(GET).text == f"one {last} -"
-    assert "exited with code 0" in site.log()
+    site.wait_for_log("exited with code 0")
 
 
 @USUAL_KIND
@@ -226,7 +226,7 @@ def test_a_worker_that_gets_term_finishes_its_request_and_is_replaced(stage: The
     answer = AnswerReader(connection).read()
     assert (int(answer.text), answer.headers["Connection"]) == (held.pid, "close")
     assert replaced(site, held.pid) == int(site.request(GET).text)
-    assert re.search(rf"INFO\] Worker \(pid:{held.pid}\) exited with code 0$", site.log(), re.MULTILINE)
+    site.wait_for_log(rf"INFO\] Worker \(pid:{held.pid}\) exited with code 0$")
     assert "ERROR" not in site.log()
 
 
@@ -253,7 +253,7 @@ def test_a_worker_that_gets_abrt_shows_its_stacks_and_is_replaced(stage: Theatre
     log = site.log()
     assert log.count(f"told of it: {held.pid}\n") == 1
     assert re.search(r'staged\.py", line \d+,? in wait_on_stage', log)
-    assert re.search(rf"ERROR\] Worker \(pid:{held.pid}\) (exited with code 1|was ended by SIGABRT)", log)
+    site.wait_for_log(rf"ERROR\] Worker \(pid:{held.pid}\) (exited with code 1|was ended by SIGABRT)")
     assert int(site.request(GET).text) == other
 
 

@@ -313,7 +313,7 @@ def test_all_threads_stuck_at_once_are_told_and_replaced_and_the_worker_is_excha
         visitor.stop()
     assert int(site.request(GET).text) == site.worker_pid() != worker
     assert len(READY.findall(site.log())) == 2
-    assert len(refusals(site)) == 4
+    wait_until(lambda: len(refusals(site)) == 4, what="their lines")
 
 
 def test_as_many_stuck_threads_as_may_be_leave_the_worker_and_its_threads_for_others(stage: Theatre):

@@ -81,7 +81,7 @@ def test_a_worker_that_the_application_ends_is_replaced(server: StartServer):
             AnswerReader(connection).read()
     wait_for_workers(site, 2)
     assert site.request(GET).body == b"alive"
-    assert re.search(r"exited with code 7", site.log())
+    site.wait_for_log("exited with code 7")
 
 
 def test_workers_that_die_again_and_again_are_replaced_ever_later(start: StartServer):
@@ -147,7 +147,7 @@ def test_a_worker_that_is_aborted_has_time_for_its_hook_and_its_stacks(server: S
     os.kill(still, signal.SIGCONT)
     wait_for_workers(site, 3)
     assert f"told of it: {still}\n" in site.log()
-    assert re.search(rf"Worker \(pid:{still}\) (exited with code 1|was ended by SIGABRT)", site.log())
+    site.wait_for_log(rf"Worker \(pid:{still}\) (exited with code 1|was ended by SIGABRT)")
 
 
 def test_a_master_that_is_busy_for_longer_than_the_timeout_blames_no_worker(server: StartServer):

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from integration.running import DEADLINE, Server
+from integration.running import DEADLINE, Server, wait_until
 
 REFUSAL = re.compile(r'^(\S+) - - \[[^]]+\] "(.*)" (\d{3}) (\d+) "-" "-" "(.+)"$')
 """A line of the access log that has a reason behind it: host, request line, status, bytes, reason."""
@@ -108,3 +108,9 @@ def ends_in_order(connection: socket.socket) -> bool:
 def refusals(site: Server) -> list[re.Match[str]]:
     """Return the access-log lines of the requests that the server refused, in order."""
     return [match for line in site.stdout().splitlines() if (match := REFUSAL.match(line))]
+
+
+def refusals_behind(site: Server, seen: int) -> list[re.Match[str]]:
+    """Return those behind the first `seen` ones, of which one at least is on its way."""
+    wait_until(lambda: len(refusals(site)) > seen, what="the line of the access log")
+    return refusals(site)[seen:]
