@@ -5,6 +5,7 @@ import contextlib
 import socket
 import struct
 import sys
+from asyncio import current_task
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -103,7 +104,10 @@ class Engine:
 
     def __post_init__(self) -> None:
         base = self.config.http_protocol_class
-        own = {"feed": base.data_received, "__doc__": "A connection of this worker."}
+        # Behind their names, since super() would cost as much as they do.
+        behind = ("data_received", "on_headers_complete", "on_response_complete")
+        own = {name: getattr(base, method, None) for name, method in zip(BEHIND, behind, strict=True)}
+        own["__doc__"] = "A connection of this worker."
         self.protocol: Callable[..., Guard] = type(f"Guarded{base.__name__}", (Guard, base), own)
         self.handshakes.connections = self.state.connections
         self.handshakes.tasks = self.state.tasks
@@ -113,6 +117,10 @@ class Engine:
         fields = [(b"server", server.encode("latin-1")), (b"date", formatdate(usegmt=True).encode("ascii"))]
         self.handshakes.default_headers[:] = fields
         self.state.default_headers[:] = fields if keep_alive else [*fields, CLOSE]
+
+
+BEHIND = ("feed", "feed_head", "feed_answered")
+"""What a Guard calls the methods of uvicorn's protocol that it stands in front of."""
 
 
 class Guard(asyncio.Protocol):
@@ -133,6 +141,10 @@ class Guard(asyncio.Protocol):
     """Requests that wait for those before them; h11 has none."""
     feed: Callable[[bytes], None]
     """What uvicorn does with what has come."""
+    feed_head: Callable[[], None]
+    """What it does when a head is whole; httptools only."""
+    feed_answered: Callable[[], None]
+    """What it does when a request is answered."""
 
     def __init__(
         self, engine: Engine, enter: Application, client: tuple[str, int] | None, shown: Shown | None = None
@@ -188,7 +200,7 @@ class Guard(asyncio.Protocol):
         return bool(self.pipeline)
 
     def _run(self, scope: Scope, receive: Receive, send: Send) -> Any:
-        self.task = asyncio.current_task()
+        self.task = current_task()
         self.since = self.heard_at
         return self._enter(scope, receive, send)
 
@@ -253,8 +265,10 @@ class Guard(asyncio.Protocol):
             cycle.scope[REFUSED] = HTTPError(431, HEAD_TOO_LARGE)
         if self.received:
             cycle.waiting_for_100_continue = False  # RFC 9110 10.1.1: it does not wait for that
-        if limits.body:
-            self._bound_body(announced(cycle.scope))
+        if cycle.more_body:
+            self._bound_body(announced(cycle.scope) if limits.body else 0)
+        elif self.received:
+            self._bound_body()
 
     def _bound_body(self, length: int = 0) -> None:
         """Refuse a body that is too large, by what has come of it or by the `length` that is announced."""
@@ -264,13 +278,12 @@ class Guard(asyncio.Protocol):
 
     def on_headers_complete(self) -> None:
         """Let a request begin; httptools calls it."""
-        behind: Any = super()
         if self.expect_100_continue and self.parser.get_http_version() == "1.0":
             self.expect_100_continue = False
         # What follows a chunked body is added to the list that was there, and is no field of the head (RFC 9110 6.5.1).
         self.scope["headers"] = self.headers[:]
         cycle = self.cycle
-        behind.on_headers_complete()
+        self.feed_head()
         begun = self.cycle
         if begun is not cycle and not (begun.keep_alive and self.parser.should_keep_alive()):
             begun.keep_alive = False  # the oldest versions see no "close" among other options, and do not say it
@@ -279,9 +292,8 @@ class Guard(asyncio.Protocol):
 
     def on_response_complete(self) -> None:
         """Go on to what came behind a request that is answered; uvicorn calls it."""
-        behind: Any = super()
         cycle = self.cycle
-        behind.on_response_complete()
+        self.feed_answered()
         if self.cycle is not cycle:
             self._begin(0)
         elif self._complaint and self.is_free:

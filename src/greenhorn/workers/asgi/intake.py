@@ -58,20 +58,23 @@ class Trust(NamedTuple):
 def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
     """What takes the requests of such peers in."""
     most_fields, longest_line = limits.fields, limits.request_line
-    longest, longest_body = (limits.field_size or limits.largest) - AROUND_FIELD, limits.body
+    longest = (limits.field_size or limits.largest) - AROUND_FIELD
     short = longest - LONGEST_REMEMBERED
     unsuspicious = (longest_line or limits.largest) - LONGEST_METHOD - VERSION
-    harmless: set[bytes] = set()
-    hosts: set[bytes] = set()
+    harmless, hosts = set[bytes](), set[bytes]()
     telling, names = trust.telling, trust.names
+    settled: list[tuple[bytes, bytes]] = []
 
     def take_in(scope: Scope) -> None:
+        nonlocal settled
         if REFUSED in scope:
             raise scope[REFUSED]
         headers = scope["headers"]
         if len(headers) > most_fields or len(scope["raw_path"]) + len(scope["query_string"]) > unsuspicious:
             judge(scope)
             return
+        if headers == settled and scope["http_version"] == "1.1":
+            return  # as on a kept connection
         named = False
         for name, value in headers:
             if name not in harmless or len(value) > short:
@@ -82,6 +85,8 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
                 return
         if not named or scope["http_version"] != "1.1":
             judge(scope)
+            return
+        settled = headers[:]
 
     def judge(scope: Scope) -> None:
         _check_size(scope, limits)
@@ -100,9 +105,6 @@ def make_take_in(limits: Limits, trust: Trust) -> TakeIn:
             elif key == "SCRIPT_NAME":
                 scope["root_path"] = value.decode("latin-1").rstrip("/")
                 continue
-            elif key == "CONTENT_LENGTH":
-                if longest_body and int(value) > longest_body:
-                    raise HTTPError(413, "the body is larger than limit_request_body")
             elif name == HOST:
                 _remember(value, hosts)
             elif name not in TELLTALE:
