@@ -10,6 +10,7 @@ import pytest
 
 from integration.answers import AnswerReader
 from integration.running import READY, Server, StartServer, wait_until
+from integration.staging import wait_seconds
 from integration.wire import connect
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -103,6 +104,8 @@ def test_a_stop_is_quick_while_a_replacement_waits_for_its_time(start: StartServ
     site = start()
     for number in range(1, 5):
         [pid] = wait_for_workers(site, number)
+        assert site.request(GET).status == 200
+        wait_seconds(time.monotonic(), 0.3)  # the master hears of a worker that is ready a moment after the log
         os.kill(pid, signal.SIGKILL)
         site.wait_for_log(rf"ERROR\] .*\b{pid}\b.*SIGKILL")
     began = time.monotonic()

@@ -29,14 +29,14 @@ def find_worker_class(wanted: WorkerKind) -> type[Worker]:
         raise ConfigError(
             f"worker_class = {name!r}: is no subclass of greenhorn.workers.base.Worker: {remedy} (docs/workers.md)"
         )
-    if found.run is Worker.run:
-        raise ConfigError(f"worker_class = {name!r}: it has no method run, which is the least of a worker class")
     try:
         found.setup()
     except ConfigError:
         raise
     except Exception as error:
         raise ConfigError(f"worker_class = {name!r}: its setup() fails: {error!r}") from error
+    if found.run is Worker.run:
+        raise ConfigError(f"worker_class = {name!r}: it has no method run, which is the least of a worker class")
     return found
 
 
