@@ -14,22 +14,6 @@ from integration.running import Server, StartServer, servers
 from integration.staging import Theatre, theatre
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests that ask for it once for each worker class."""
-    kinds.run_over(metafunc)
-
-
-@pytest.fixture(scope="module")
-def kind(request: pytest.FixtureRequest) -> str:
-    """The worker class of the servers that are started."""
-    return str(getattr(request, "param", kinds.USUAL))
-
-
-@pytest.fixture(autouse=True)
-def _leave_out_what_differs(request: pytest.FixtureRequest) -> None:
-    kinds.leave_out(request)
-
-
 @pytest.fixture
 def server(tmp_path: Path, kind: str) -> Iterator[StartServer]:
     """Start servers: `server("wsgi_app", "--threads", "2")`, `server(app_source="def application(...")`.

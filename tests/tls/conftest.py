@@ -16,22 +16,6 @@ from integration.staging import Theatre, theatre
 from tls.certificates import Issued, issue, trusting_only
 
 
-def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Run the tests that ask for it once for each worker class."""
-    kinds.run_over(metafunc)
-
-
-@pytest.fixture(scope="module")
-def kind(request: pytest.FixtureRequest) -> str:
-    """The worker class of the servers that are started."""
-    return str(getattr(request, "param", kinds.USUAL))
-
-
-@pytest.fixture(autouse=True)
-def _leave_out_what_differs(request: pytest.FixtureRequest) -> None:
-    kinds.leave_out(request)
-
-
 @pytest.fixture(scope="session")
 def authority() -> trustme.CA:
     """The authority that signs the certificates of these tests."""

@@ -37,13 +37,7 @@ ACKED = 120
 
 def confirmed(sock: socket.socket) -> int | None:
     """All bytes that the other side's system has confirmed on this connection; None if that is not known."""
-    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
-        return None
-    try:
-        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, ACKED + 8)
-    except OSError:
-        return None
-    return struct.unpack_from("Q", told, ACKED)[0] if len(told) >= ACKED + 8 else None
+    return _tcp_info(sock, ACKED, "Q")
 
 
 UNACKED = 24
@@ -52,14 +46,20 @@ UNACKED = 24
 
 def waiting_connections(listening: socket.socket) -> int | None:
     """How many connections wait to be accepted; None if that is not known: Linux tells it of TCP."""
-    if sys.platform != "linux" or listening.family == socket.AF_UNIX:
+    return _tcp_info(listening, UNACKED, "I")
+
+
+def _tcp_info(sock: socket.socket, at: int, form: str) -> int | None:
+    """What stands there in a struct tcp_info; None where the kernel has none, or an older one that ends before."""
+    if sys.platform != "linux" or sock.family == socket.AF_UNIX:
         return None
+    end = at + struct.calcsize(form)
     try:
-        told = listening.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, UNACKED + 4)
+        told = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, end)
     except OSError:
         return None
-    count: int = struct.unpack_from("I", told, UNACKED)[0]
-    return count
+    value: int | None = struct.unpack_from(form, told, at)[0] if len(told) >= end else None
+    return value
 
 
 NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", None)

@@ -10,7 +10,7 @@ from greenhorn.net.pace import Pace
 from greenhorn.net.state import State
 from greenhorn.tls.entrance import Entrance
 from greenhorn.workers.handshake import agree
-from greenhorn.workers.serve import Turn
+from greenhorn.workers.serve import Turn, tell_end
 from greenhorn.workers.service import Service
 
 
@@ -59,11 +59,8 @@ class Arrivals:
         connection.queued_at = time.monotonic()
         try:
             outcome = connection.turn(connection, self._service)
-        except (ConnectionError, TimeoutError) as error:  # ClientGone is one
-            self._service.log.debug("a client is gone: %s", error)
-            outcome = State.CLOSED
-        except Exception:
-            self._service.log.exception("a turn failed; its connection is closed")
+        except Exception as error:  # noqa: BLE001 - it is logged
+            tell_end(error, self._service.log)
             outcome = State.CLOSED
         self.settle(connection, outcome)
 
